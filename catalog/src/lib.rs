@@ -1,0 +1,100 @@
+//! What may change transactionally: meters, and the commit records that make counting exactly once.
+//! One trait; `sqlite` is the embedded implementation. Every method is one transaction.
+
+mod metrics;
+mod model;
+pub mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use weir_meter::{Meter, MeterId, Namespace, SegmentId, WriterId};
+
+pub use metrics::describe_metrics;
+pub use model::{
+    Commit, CommitOutcome, EpochRow, Frontier, FrontierMove, Installation, Listing, MeterDraft, MeterOrder,
+    MeterQuery, OpenWriter,
+};
+
+/// What is wrong with the catalog, or with what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The request contradicts what is stored; change the request.
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0}")]
+    NotFound(String),
+    /// The catalog is of another installation, of a newer format, or damaged.
+    #[error("{0}")]
+    Unusable(String),
+    /// The database failed; the outcome of the transaction is unknown unless said otherwise.
+    #[error("catalog {context}: {reason}")]
+    Database { context: &'static str, reason: String },
+}
+
+#[async_trait]
+pub trait Catalog: Send + Sync + 'static {
+    /// The one installation row; made when the catalog is made.
+    fn installation(&self) -> &Installation;
+
+    /// All epochs, oldest first.
+    async fn epochs(&self) -> Result<Vec<EpochRow>, CatalogError>;
+
+    /// Opens an epoch if there is none yet, and returns the newest one.
+    async fn ensure_epoch(
+        &self,
+        place: &str,
+        partitions: u32,
+        identity_window_s: u64,
+        now_us: i64,
+    ) -> Result<EpochRow, CatalogError>;
+
+    /// Registers a writer as open.
+    async fn open_writer(&self, writer: WriterId, now_us: i64) -> Result<(), CatalogError>;
+
+    /// Closes a writer: from here on it can commit nothing. Closing twice is fine.
+    async fn close_writer(&self, writer: WriterId, now_us: i64) -> Result<(), CatalogError>;
+
+    /// Every writer ever opened, open or closed.
+    async fn writers(&self) -> Result<Vec<OpenWriter>, CatalogError>;
+
+    /// The compare-and-set of a flush: checks that the writer is open, moves every frontier or
+    /// none, records ownership, keeps the last records' hashes and lists the segments.
+    async fn commit(&self, commit: Commit) -> Result<CommitOutcome, CatalogError>;
+
+    /// Frontiers, listed segments and revision from one snapshot. Cheap: safe to call per query.
+    async fn listing(&self) -> Result<Arc<Listing>, CatalogError>;
+
+    /// Ids of every segment that is listed, or was and is still kept.
+    async fn kept_segments(&self) -> Result<Vec<SegmentId>, CatalogError>;
+
+    /// Adds a meter under a new revision. The draft has been validated.
+    async fn create_meter(
+        &self,
+        namespace: &Namespace,
+        draft: MeterDraft,
+        id: MeterId,
+        now_us: i64,
+    ) -> Result<Meter, CatalogError>;
+
+    /// A meter by id (ULID, also when deleted) or by slug (living ones only).
+    async fn meter(&self, namespace: &Namespace, id_or_slug: &str) -> Result<Option<Meter>, CatalogError>;
+
+    async fn meters(&self, namespace: &Namespace, query: &MeterQuery) -> Result<Vec<Meter>, CatalogError>;
+
+    /// Ends a meter under a new revision. False if there is none of that name; ending an ended one
+    /// by its id is true and changes nothing.
+    async fn delete_meter(
+        &self,
+        namespace: &Namespace,
+        id_or_slug: &str,
+        now_us: i64,
+    ) -> Result<bool, CatalogError>;
+
+    /// The newest revision and every generation of every namespace that lives at it. Cheap: safe to
+    /// call per batch of records.
+    async fn live_meters(&self) -> Result<(u64, Arc<Vec<Arc<Meter>>>), CatalogError>;
+
+    /// Flushes and closes the database.
+    async fn close(&self);
+}

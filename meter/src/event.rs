@@ -1,0 +1,96 @@
+//! Reading CloudEvents in JSON: the one place that says which events are valid. Ingest reads whole
+//! request bodies with it, the aggregator single records, and both see the same event.
+
+use std::borrow::Cow;
+
+/// Bounds on what one request may bring. Every excess is answered with the bound's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventLimits {
+    pub batch_events_max: usize,
+    pub event_bytes_max: usize,
+    pub attribute_bytes_max: usize,
+    pub depth_max: usize,
+}
+
+impl Default for EventLimits {
+    fn default() -> Self {
+        Self { batch_events_max: 10_000, event_bytes_max: 900_000, attribute_bytes_max: 1_024, depth_max: 64 }
+    }
+}
+
+/// What the content type says the body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyShape {
+    /// `application/cloudevents+json`
+    One,
+    /// `application/cloudevents-batch+json`; an empty array is fine.
+    Batch,
+    /// `application/json`; an empty array is an error.
+    OneOrBatch,
+}
+
+/// The value of an attribute as sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttributeValue<'a> {
+    /// A string, unescaped.
+    Text(Cow<'a, str>),
+    /// Any other JSON value (null, number, boolean …), its bytes.
+    Raw(&'a [u8]),
+}
+
+/// A valid event. Borrows from the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    pub id: Cow<'a, str>,
+    pub source: Cow<'a, str>,
+    pub event_type: Cow<'a, str>,
+    pub subject: Cow<'a, str>,
+    /// Microseconds since 1970, UTC; None when absent or null.
+    pub time_us: Option<i64>,
+    /// The bytes of the JSON object; None when absent or null.
+    pub data: Option<&'a [u8]>,
+    /// Every attribute as sent, in the order sent, `data` not among them.
+    pub attributes: Vec<(Cow<'a, str>, AttributeValue<'a>)>,
+    /// The whole event, its bytes as sent.
+    pub json: &'a [u8],
+}
+
+/// Why a body is refused: nothing of it is taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.detail())]
+pub struct InvalidEvents {
+    /// Position of the bad event in a batch, from 0.
+    pub index: Option<usize>,
+    pub attribute: Option<String>,
+    /// What is wrong and what would be right, one sentence.
+    pub reason: String,
+}
+
+impl InvalidEvents {
+    /// One sentence with place and reason.
+    pub fn detail(&self) -> String {
+        todo!()
+    }
+}
+
+/// Reads one body. All of it is valid, or the first bad event is named.
+pub fn read_events<'a>(
+    _body: &'a [u8],
+    _shape: BodyShape,
+    _limits: &EventLimits,
+) -> Result<Vec<Event<'a>>, InvalidEvents> {
+    todo!()
+}
+
+/// Reads one record of the log: a single event that ingest has let in.
+pub fn read_event<'a>(_json: &'a [u8]) -> Result<Event<'a>, InvalidEvents> {
+    todo!()
+}
+
+impl<'a> Event<'a> {
+    /// A JSON object of every attribute but id, source, type, subject, time and data, as sent; None if
+    /// there is none. Kept at rest beside the columns.
+    pub fn other_attributes(&self) -> Option<Vec<u8>> {
+        todo!()
+    }
+}

@@ -1,0 +1,75 @@
+//! Rows at rest and windows. One trait; `local` is Parquet files on this disk. The head, what has
+//! been folded and is not at rest yet, is a source like any segment.
+
+pub mod head;
+pub mod local;
+mod metrics;
+pub mod row;
+pub mod scan;
+pub mod schema;
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use weir_meter::segment::{NewSegment, Segment};
+use weir_meter::{SegmentId, WriterId};
+
+pub use head::{FlushPiece, Head, HeadSnapshot, PieceSnapshot};
+pub use metrics::describe_metrics;
+pub use row::{Fate, Row};
+pub use scan::{BatchStream, RowScan, RowSource, ScanCounters, WindowScan, WindowSource};
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{context}: {source}")]
+    Io {
+        context: String,
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file is not what the catalog says it is.
+    #[error("{path} is damaged: {reason}")]
+    Damaged { path: String, reason: String },
+    #[error("the store does not belong here: {0}")]
+    Mismatch(String),
+    #[error("{context}: {reason}")]
+    Arrow { context: String, reason: String },
+}
+
+/// What a sweep did and what it left for a person to look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SweepReport {
+    pub removed: Vec<String>,
+    /// Files that the catalog knows nothing about. They are never deleted.
+    pub unknown: Vec<String>,
+}
+
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// What is folded and not at rest; always empty where another process folds.
+    fn head(&self) -> &Head;
+
+    /// Writes a piece's rows, windows and members, invisible to all until a commit lists them.
+    /// On return everything is durable.
+    async fn write(&self, writer: WriterId, piece: &FlushPiece) -> Result<Vec<NewSegment>, StoreError>;
+
+    /// Rows at rest that match, in no particular order. See `schema::rows`.
+    fn scan_rows(&self, scan: RowScan) -> BatchStream;
+
+    /// Windows that match, in no particular order. See `schema::windows`.
+    fn scan_windows(&self, scan: WindowScan) -> BatchStream;
+
+    /// Members of UNIQUE_COUNT windows that match. See `schema::members`.
+    fn scan_members(&self, scan: WindowScan) -> BatchStream;
+
+    /// Deletes what the given closed writers left behind and no listing knows.
+    async fn sweep(
+        &self,
+        closed: &HashSet<WriterId>,
+        kept: &HashSet<SegmentId>,
+    ) -> Result<SweepReport, StoreError>;
+
+    /// Checks that every listed segment is there with the length it should have; with `checksums`
+    /// also reads and compares every byte.
+    async fn verify(&self, segments: &[std::sync::Arc<Segment>], checksums: bool) -> Result<(), StoreError>;
+}
