@@ -1,0 +1,147 @@
+//! Flushing: a frozen piece of the head becomes files, then one catalog transaction makes them count.
+//! The order is the whole of exactly-once on this side: files and folders synced, then the
+//! compare-and-set of every frontier, then (and only below the commit before this one) the log is cut.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{counter, histogram};
+use tokio::time::Instant;
+use weir_catalog::{CatalogError, Commit, CommitOutcome, FrontierMove};
+use weir_log::phase::{self, Phase};
+use weir_meter::WriterId;
+use weir_store::PieceSnapshot;
+
+use crate::error::AggregatorError;
+use crate::metrics::{FLUSH_SECONDS, FLUSHES};
+use crate::service::{Parts, StatusCell};
+
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// A frozen piece and where its commit moves the frontiers.
+#[derive(Clone, Debug)]
+pub(crate) struct FlushJob {
+    pub(crate) piece: Arc<PieceSnapshot>,
+    pub(crate) moves: Vec<FrontierMove>,
+}
+
+/// Writes and commits pieces, one after the other, in the order they were frozen.
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    parts: Parts,
+    status: Arc<StatusCell>,
+    writer: WriterId,
+    /// Frontiers of the commit before the last: below them the log may go.
+    settled: Vec<FrontierMove>,
+}
+
+/// What to do after one attempt.
+enum Attempt {
+    Done,
+    /// It is certain that nothing of this attempt counts, or ever will.
+    Again(String),
+}
+
+impl Flusher {
+    /// Registers a fresh writer.
+    pub(crate) async fn new(parts: Parts, status: Arc<StatusCell>) -> Result<Self, AggregatorError> {
+        let writer = open_writer(&parts).await?;
+        Ok(Self { parts, status, writer, settled: Vec::new() })
+    }
+
+    /// Returns once the piece is listed and dropped from the head. A full disk or a busy database
+    /// is waited for; what can never succeed is an error.
+    pub(crate) async fn flush(&mut self, job: &FlushJob) -> Result<(), AggregatorError> {
+        let begun = Instant::now();
+        let mut pause = RETRY_FIRST;
+        loop {
+            match self.attempt(job).await? {
+                Attempt::Done => break,
+                Attempt::Again(reason) => {
+                    counter!(FLUSHES, "result" => "failed").increment(1);
+                    tracing::error!(%reason, retry_in = ?pause, "a flush failed and will be tried again");
+                    self.status.set_flush_error(Some(reason));
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                    self.replace_writer().await;
+                }
+            }
+        }
+        self.status.set_flush_error(None);
+        counter!(FLUSHES, "result" => "committed").increment(1);
+        histogram!(FLUSH_SECONDS).record(begun.elapsed().as_secs_f64());
+        self.parts.store.head().drop_piece(&job.piece);
+        self.cut_log(job).await;
+        phase::enter(Phase::FlusherIdle);
+        Ok(())
+    }
+
+    async fn attempt(&self, job: &FlushJob) -> Result<Attempt, AggregatorError> {
+        phase::enter(Phase::Flush);
+        let segments = match self.parts.store.write(self.writer, &job.piece).await {
+            Ok(segments) => segments,
+            Err(error) => return Ok(Attempt::Again(error.to_string())),
+        };
+        phase::enter(Phase::Commit);
+        let commit = Commit {
+            writer: self.writer,
+            moves: job.moves.clone(),
+            segments,
+            now_us: self.parts.clock.now_us(),
+        };
+        let brought: Vec<_> = commit.segments.iter().map(|segment| segment.segment).collect();
+        match self.parts.catalog.commit(commit).await {
+            Ok(CommitOutcome::Committed) => Ok(Attempt::Done),
+            Ok(CommitOutcome::WriterClosed) => Ok(Attempt::Again("the writer was closed".to_owned())),
+            Ok(CommitOutcome::NotOwner { range, frontier }) => {
+                Err(AggregatorError::NotOwner { range, frontier })
+            }
+            Ok(CommitOutcome::Overlap { segment, listed }) => {
+                Err(AggregatorError::Overlap { segment: segment.to_string(), listed: listed.to_string() })
+            }
+            Err(error @ CatalogError::Database { .. }) => {
+                // The transaction may have taken effect. Close the writer, so that it cannot do so
+                // later, and look.
+                self.parts.catalog.close_writer(self.writer, self.parts.clock.now_us()).await?;
+                let listing = self.parts.catalog.listing().await?;
+                let listed =
+                    brought.iter().all(|id| listing.segments.iter().any(|s| s.new.segment == *id));
+                Ok(if listed { Attempt::Done } else { Attempt::Again(error.to_string()) })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A writer that failed once never writes again: what it left behind can be told from what counts.
+    async fn replace_writer(&mut self) {
+        if let Err(error) = self.parts.catalog.close_writer(self.writer, self.parts.clock.now_us()).await {
+            tracing::warn!(%error, "could not close a writer; it is tried again at the next start");
+        }
+        match open_writer(&self.parts).await {
+            Ok(writer) => self.writer = writer,
+            Err(error) => tracing::warn!(%error, "could not register a new writer"),
+        }
+    }
+
+    /// Cuts the log below the commit before this one, so that this commit's records are still there
+    /// if its files turn out to be lost.
+    async fn cut_log(&mut self, job: &FlushJob) {
+        phase::enter(Phase::Cut);
+        for settled in &self.settled {
+            if let Err(error) = self.parts.log.cut(settled.range.partition, settled.range.to).await {
+                tracing::warn!(%error, "the log could not be cut; it keeps more than it needs");
+            }
+        }
+        for step in &job.moves {
+            self.settled.retain(|settled| settled.range.partition != step.range.partition);
+            self.settled.push(step.clone());
+        }
+    }
+}
+
+async fn open_writer(parts: &Parts) -> Result<WriterId, AggregatorError> {
+    let writer = WriterId(parts.entropy.random_u128());
+    parts.catalog.open_writer(writer, parts.clock.now_us()).await?;
+    Ok(writer)
+}

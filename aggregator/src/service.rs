@@ -1,0 +1,357 @@
+//! The aggregator's loop: read durable records, decide, fold, and cut the head into pieces that the
+//! flusher brings to rest. Folding goes on while a piece is written; at most `FROZEN_PIECES_MAX`
+//! pieces wait, then folding waits too, so that memory stays bounded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::select_all;
+use metrics::{counter, gauge};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use weir_catalog::{Catalog, FrontierMove};
+use weir_log::Log;
+use weir_meter::environment::{Clock, Entropy};
+use weir_meter::fold::{FoldScratch, Folder};
+use weir_meter::hash::HashKey;
+use weir_meter::{Meter, OffsetRange};
+use weir_store::{Fate, Store};
+
+use crate::commit::{FlushJob, Flusher};
+use crate::error::AggregatorError;
+use crate::metrics::{
+    IDENTITIES, LAG_RECORDS, PIECE_RECORDS, RECORDS, VALUES_IGNORED, VALUES_OVERFLOWED, VALUES_ROUNDED,
+};
+use crate::recover;
+use crate::take::{self, PartitionState};
+
+/// Pieces that may wait to be written before folding waits for them.
+const FROZEN_PIECES_MAX: usize = 2;
+/// A new or deleted meter ends a piece, but pieces are not cut more often than this for it.
+const REVISION_CUT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// When the head is cut into a piece and flushed. Whichever comes first.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub flush_interval: Duration,
+    pub flush_records: usize,
+    /// Bytes of records, as sent.
+    pub flush_bytes: usize,
+    /// Bytes of records that are taken and folded at a time; readers wait for one such step at most.
+    pub step_bytes: usize,
+    /// For how long after an accepted event its identity is remembered.
+    pub identity_window_us: i64,
+}
+
+/// What the aggregator works on.
+#[derive(Clone)]
+pub struct Parts {
+    pub log: Arc<dyn Log>,
+    pub store: Arc<dyn Store>,
+    pub catalog: Arc<dyn Catalog>,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub hash_key: HashKey,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+/// How the aggregator is doing, for probes and for a draining server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Everything that was durable at start has been folded once.
+    pub caught_up: bool,
+    /// Why the last flush failed, until one succeeds.
+    pub flush_error: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct StatusCell(watch::Sender<Status>);
+
+impl StatusCell {
+    pub(crate) fn set_flush_error(&self, error: Option<String>) {
+        self.0.send_if_modified(|status| {
+            let changed = status.flush_error != error;
+            status.flush_error = error;
+            changed
+        });
+    }
+}
+
+/// Looks at a running aggregator.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    status: watch::Receiver<Status>,
+}
+
+impl Handle {
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Returns when everything that was durable at start is visible.
+    pub async fn caught_up(&mut self) -> bool {
+        self.status.wait_for(|status| status.caught_up).await.is_ok()
+    }
+}
+
+/// Stands at the frontier, ready to run.
+#[derive(Debug)]
+pub struct Service {
+    parts: Parts,
+    options: Options,
+    states: Vec<PartitionState>,
+    flusher: Flusher,
+    status: Arc<StatusCell>,
+}
+
+/// The piece that folding adds to, beside what the head keeps of it.
+struct ActivePiece {
+    folder: Arc<Folder>,
+    revision: u64,
+    begun: Instant,
+    records: usize,
+    bytes: usize,
+    /// Where each partition stood when the piece was begun.
+    from: Vec<u64>,
+}
+
+impl Service {
+    /// Recovers: checks the log against the frontier, sweeps what was never committed, reads the
+    /// identity index back. Only for the one process that holds the data folder.
+    pub async fn start(parts: Parts, options: Options) -> Result<(Self, Handle), AggregatorError> {
+        let listing = parts.catalog.listing().await?;
+        let mut states = recover::partitions(&parts, &listing, options.identity_window_us).await?;
+        recover::close_and_sweep(&parts).await?;
+        parts.store.verify(&listing.segments, false).await?;
+        recover::rebuild_indexes(&parts, &listing, &mut states).await?;
+        let visible = states.iter().map(|state| state.range_from(0)).collect();
+        parts.store.head().set_visible(visible);
+        let (sender, receiver) = watch::channel(Status::default());
+        let status = Arc::new(StatusCell(sender));
+        let flusher = Flusher::new(parts.clone(), Arc::clone(&status)).await?;
+        Ok((Self { parts, options, states, flusher, status }, Handle { status: receiver }))
+    }
+
+    /// Runs until `stop`; then folds what is durable, flushes it all and returns.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), AggregatorError> {
+        let Self { parts, options, states, mut flusher, status } = self;
+        let (jobs, mut queue) = mpsc::channel::<FlushJob>(FROZEN_PIECES_MAX);
+        let flushing = async move {
+            while let Some(job) = queue.recv().await {
+                flusher.flush(&job).await?;
+            }
+            Ok::<_, AggregatorError>(())
+        };
+        let folding = Folding { parts, options, states, status, jobs }.run(stop);
+        let (folded, flushed) = tokio::join!(stop_on_error(folding), stop_on_error(flushing));
+        // A flusher that fails closes the queue, which folding reports as a stopped task: the
+        // flusher's own error says more.
+        flushed.and(folded)
+    }
+}
+
+/// Boxes the two halves of the loop: their states are large and live as long as the process.
+async fn stop_on_error(
+    half: impl Future<Output = Result<(), AggregatorError>>,
+) -> Result<(), AggregatorError> {
+    Box::pin(half).await
+}
+
+struct Folding {
+    parts: Parts,
+    options: Options,
+    states: Vec<PartitionState>,
+    status: Arc<StatusCell>,
+    jobs: mpsc::Sender<FlushJob>,
+}
+
+impl Folding {
+    async fn run(mut self, stop: CancellationToken) -> Result<(), AggregatorError> {
+        let mut ends: Vec<watch::Receiver<u64>> =
+            self.states.iter().map(|state| self.parts.log.durable_end(state.partition)).collect();
+        let start_ends: Vec<u64> = ends.iter().map(|end| *end.borrow()).collect();
+        let mut piece: Option<ActivePiece> = None;
+        loop {
+            if self.jobs.is_closed() {
+                return Err(AggregatorError::Task("the flusher has stopped".to_owned()));
+            }
+            let stopping = stop.is_cancelled();
+            if let Some(active) = &piece
+                && self.is_due(active).await?
+            {
+                self.cut(&mut piece).await?;
+            }
+            let mut progressed = false;
+            for index in 0..self.states.len() {
+                progressed |= self.step(index, &mut piece).await?;
+            }
+            self.report(piece.as_ref(), &ends, &start_ends);
+            if progressed {
+                continue;
+            }
+            if stopping {
+                return self.cut(&mut piece).await;
+            }
+            self.wait(&mut ends, piece.as_ref(), &stop).await;
+        }
+    }
+
+    /// Takes and folds one step of one partition. False if there was nothing to take.
+    async fn step(&mut self, index: usize, piece: &mut Option<ActivePiece>) -> Result<bool, AggregatorError> {
+        let Some(state) = self.states.get(index) else { return Ok(false) };
+        let from = state.next_offset;
+        let records = self.parts.log.read(state.partition, from, self.options.step_bytes).await?;
+        if records.is_empty() {
+            return Ok(false);
+        }
+        if piece.is_none() {
+            *piece = Some(self.begin().await?);
+        }
+        let Some(active) = piece else { return Ok(false) };
+        active.records = active.records.saturating_add(records.len());
+        active.bytes = records.iter().fold(active.bytes, |sum, r| sum.saturating_add(r.record.value.len()));
+
+        let mut state = self.states.swap_remove(index);
+        let (store, folder) = (Arc::clone(&self.parts.store), Arc::clone(&active.folder));
+        let now_us = self.parts.clock.now_us();
+        let work = tokio::task::spawn_blocking(move || {
+            let rows = state.take(&records, now_us);
+            state.last_value = records.into_iter().next_back().map(|logged| logged.record.value);
+            count_fates(&rows);
+            let range = state.range_from(from);
+            let counts = store.head().add(range, rows, |rows, windows| {
+                take::fold_rows(&folder, rows, &mut FoldScratch::default(), windows)
+            });
+            (state, counts)
+        });
+        let (state, counts) = work.await.map_err(|error| AggregatorError::Task(error.to_string()))?;
+        self.states.push(state);
+        let last = self.states.len() - 1;
+        self.states.swap(index, last);
+        let counts = counts.ok_or_else(|| AggregatorError::Task("no piece is active in the head".to_owned()))?;
+        counter!(VALUES_IGNORED).increment(counts.ignored_values);
+        counter!(VALUES_ROUNDED).increment(counts.rounded_values);
+        counter!(VALUES_OVERFLOWED).increment(counts.overflowed_values);
+        Ok(true)
+    }
+
+    /// Begins a piece that folds every meter that lives now.
+    async fn begin(&self) -> Result<ActivePiece, AggregatorError> {
+        let (revision, meters) = self.parts.catalog.live_meters().await?;
+        let meters: Vec<&Meter> = meters.iter().map(AsRef::as_ref).collect();
+        let folder = Folder::new(meters, self.parts.hash_key)?;
+        self.parts.store.head().begin(revision, folder.generations().into());
+        Ok(ActivePiece {
+            folder: Arc::new(folder),
+            revision,
+            begun: Instant::now(),
+            records: 0,
+            bytes: 0,
+            from: self.states.iter().map(|state| state.next_offset).collect(),
+        })
+    }
+
+    async fn is_due(&self, piece: &ActivePiece) -> Result<bool, AggregatorError> {
+        let age = piece.begun.elapsed();
+        if age >= self.options.flush_interval
+            || piece.records >= self.options.flush_records
+            || piece.bytes >= self.options.flush_bytes
+        {
+            return Ok(true);
+        }
+        Ok(age >= REVISION_CUT_INTERVAL && self.parts.catalog.live_meters().await?.0 != piece.revision)
+    }
+
+    /// Freezes the piece and hands it to the flusher; waits while the flusher is too far behind.
+    async fn cut(&mut self, piece: &mut Option<ActivePiece>) -> Result<(), AggregatorError> {
+        let Some(active) = piece.take() else { return Ok(()) };
+        let moves: Vec<FrontierMove> = self
+            .states
+            .iter_mut()
+            .zip(&active.from)
+            .filter(|(state, from)| state.next_offset > **from)
+            .map(|(state, from)| {
+                if let Some(value) = state.last_value.take() {
+                    state.last_record_hash = self.parts.hash_key.record(&value);
+                }
+                FrontierMove {
+                    range: state.range_from(*from),
+                    record_time_max_us: state.record_time_max_us,
+                    last_record_hash: state.last_record_hash,
+                }
+            })
+            .collect();
+        for state in &mut self.states {
+            state.index.forget(state.record_time_max_us);
+        }
+        let Some(frozen) = self.parts.store.head().freeze() else { return Ok(()) };
+        same_ranges(&frozen.ranges, &moves)?;
+        let closed = || AggregatorError::Task("the flusher has stopped".to_owned());
+        self.jobs.send(FlushJob { piece: frozen, moves }).await.map_err(|_| closed())
+    }
+
+    fn report(&self, piece: Option<&ActivePiece>, ends: &[watch::Receiver<u64>], start_ends: &[u64]) {
+        let lag = self.states.iter().zip(ends).fold(0, |lag: u64, (state, end)| {
+            lag.saturating_add(end.borrow().saturating_sub(state.next_offset))
+        });
+        gauge!(LAG_RECORDS).set(lag as f64);
+        gauge!(IDENTITIES).set(self.states.iter().map(|state| state.index.len()).sum::<usize>() as f64);
+        gauge!(PIECE_RECORDS).set(piece.map_or(0, |piece| piece.records) as f64);
+        if self.states.iter().zip(start_ends).all(|(state, end)| state.next_offset >= *end) {
+            self.status.0.send_if_modified(|status| !std::mem::replace(&mut status.caught_up, true));
+        }
+    }
+
+    /// Until there is something to do: records, a piece that comes due, or the end.
+    async fn wait(
+        &self,
+        ends: &mut [watch::Receiver<u64>],
+        piece: Option<&ActivePiece>,
+        stop: &CancellationToken,
+    ) {
+        let behind = self.states.iter().zip(ends.iter_mut()).any(|(state, end)| *end.borrow_and_update() > state.next_offset);
+        if behind {
+            return;
+        }
+        let due = piece.map(|piece| piece.begun + self.options.flush_interval);
+        let records = select_all(ends.iter_mut().map(|end| Box::pin(end.changed())));
+        tokio::select! {
+            _ = records => {}
+            () = stop.cancelled() => {}
+            () = self.jobs.closed() => {}
+            () = sleep_until(due) => {}
+        }
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn count_fates(rows: &[weir_store::Row]) {
+    for fate in [Fate::Counted, Fate::Duplicate, Fate::Conflict, Fate::Unreadable] {
+        let number = rows.iter().filter(|row| row.fate == fate).count();
+        counter!(RECORDS, "fate" => fate.name()).increment(number as u64);
+    }
+}
+
+/// The frontier moves exactly over what the head holds: checked here, before anything is written.
+fn same_ranges(held: &[OffsetRange], moves: &[FrontierMove]) -> Result<(), AggregatorError> {
+    let mut held = held.to_vec();
+    let mut moved: Vec<OffsetRange> = moves.iter().map(|step| step.range).collect();
+    held.sort_unstable();
+    moved.sort_unstable();
+    if held == moved {
+        return Ok(());
+    }
+    Err(AggregatorError::Task(format!("the head holds {held:?}, the frontiers would move over {moved:?}")))
+}
