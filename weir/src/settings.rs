@@ -1,0 +1,128 @@
+//! Every setting of the server, each explained where it is defined. A value comes from the default,
+//! the file, the environment or a flag, the later ones winning, and `weir config` prints which.
+
+mod layers;
+mod render;
+pub mod values;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use layers::{Layer, Origin, SettingFlags, SettingsError};
+pub use values::{CatalogUrl, LogFormat, LogUrl, StoreUrl};
+
+/// What is known about a setting besides its value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spec {
+    pub(crate) name: &'static str,
+    /// The lines of its explanation.
+    pub(crate) doc: &'static [&'static str],
+    /// As one would write it; `DATA_DIR` stands for the value of `data_dir`.
+    pub(crate) default: &'static str,
+    /// What the help calls the value.
+    pub(crate) placeholder: &'static str,
+}
+
+/// Makes the struct, its table of specs, and the ways from and to text out of one list, so that a
+/// setting cannot exist without an explanation, a flag and a place in the file.
+macro_rules! settings {
+    ($( $(#[doc = $doc:literal])+ $name:ident : $type:ty = $codec:ident($default:literal), $placeholder:literal; )+) => {
+        /// Every setting of the server, in force. See each field; made by [`Settings::resolve`].
+        #[derive(Clone, Debug)]
+        pub struct Settings {
+            $( $(#[doc = $doc])+ pub $name: $type, )+
+            /// Where each value came from, in the order of the fields.
+            pub(crate) origins: Vec<Origin>,
+        }
+
+        pub(crate) const SPECS: &[Spec] = &[ $( Spec {
+            name: stringify!($name),
+            doc: &[$($doc),+],
+            default: $default,
+            placeholder: $placeholder,
+        }, )+ ];
+
+        impl Settings {
+            fn from_chosen(chosen: &layers::Chosen) -> Result<Self, SettingsError> {
+                Ok(Self {
+                    $( $name: chosen.parsed(stringify!($name), values::$codec::parse)?, )+
+                    origins: chosen.origins(),
+                })
+            }
+
+            /// Every value as the file would have it, in the order of the fields.
+            fn shown(&self) -> Vec<toml::Value> {
+                vec![ $( values::$codec::show(&self.$name), )+ ]
+            }
+        }
+    };
+}
+
+settings! {
+    /// Folder for everything Weir keeps. It is made if it is missing.
+    data_dir: PathBuf = path("./weir-data"), "DIR";
+    /// Address for the HTTP API. 127.0.0.1 is reachable from this machine only; 0.0.0.0 from all.
+    listen: SocketAddr = address("127.0.0.1:8888"), "ADDR:PORT";
+    /// Address for metrics and health, apart from the API, or `off`. The API's address has both as well.
+    telemetry_listen: Option<SocketAddr> = optional_address("off"), "ADDR:PORT";
+    /// The durable log of events: `file:FOLDER`.
+    log: LogUrl = log_url("file:DATA_DIR/log"), "URL";
+    /// Events and windows at rest: `file:FOLDER`, written as Parquet.
+    store: StoreUrl = store_url("file:DATA_DIR/store"), "URL";
+    /// Meters and commit records: `sqlite:FILE`.
+    catalog: CatalogUrl = catalog_url("sqlite:DATA_DIR/catalog.db"), "URL";
+    /// Partitions of the log, 1 to 256. Read once, when the log is made: it decides for good where
+    /// each identity lies.
+    partitions: u32 = partitions("1"), "COUNT";
+    /// Longest time that folded events stay in memory only. They are durable in the log meanwhile.
+    flush_interval: Duration = duration("5m"), "DURATION";
+    /// Most events that are folded in memory before they are written to the store.
+    flush_events: usize = count("262144"), "COUNT";
+    /// Most bytes of events that are folded in memory before they are written to the store.
+    flush_bytes: usize = bytes("64 MiB"), "SIZE";
+    /// Size at which the log begins a new file. Whole files are dropped once the store has their events.
+    log_segment_bytes: u64 = file_bytes("128 MiB"), "SIZE";
+    /// Most bytes of events that wait for the log's disk. Beyond it, requests are answered 503.
+    log_queue_bytes: usize = bytes("64 MiB"), "SIZE";
+    /// Largest body of a request, after decompression.
+    body_bytes_max: usize = bytes("16 MiB"), "SIZE";
+    /// Most events in one request.
+    batch_events_max: usize = count("10000"), "COUNT";
+    /// Largest event, as sent.
+    event_bytes_max: usize = bytes("900000"), "SIZE";
+    /// Queries that run at the same time. Others wait for their turn, within their deadline.
+    query_concurrency: usize = count("4"), "COUNT";
+    /// Longest time that a query may take, with its waiting.
+    query_deadline: Duration = duration("30s"), "DURATION";
+    /// Time that requests under way are given when the server is told to stop.
+    shutdown_grace: Duration = duration("10s"), "DURATION";
+    /// Form of the server's own log on stderr: `text` for people, `json` for machines.
+    log_format: LogFormat = log_format("text"), "FORMAT";
+    /// How much the server tells: `error`, `warn`, `info`, `debug`, `trace`, also by part, as in
+    /// `info,weir_log=debug`.
+    log_level: String = log_level("info"), "LEVEL";
+}
+
+impl Settings {
+    /// Puts the layers over the defaults, the last one winning, and checks the outcome.
+    pub fn resolve(layers: &[Layer]) -> Result<Self, SettingsError> {
+        let settings = Self::from_chosen(&layers::Chosen::of(layers))?;
+        if settings.event_bytes_max > settings.body_bytes_max {
+            return Err(SettingsError::Contradiction(format!(
+                "event_bytes_max ({} bytes) is above body_bytes_max ({} bytes), so no such event could ever \
+                 arrive; raise body_bytes_max or lower event_bytes_max",
+                settings.event_bytes_max, settings.body_bytes_max
+            )));
+        }
+        Ok(settings)
+    }
+
+    /// The defaults, with everything under one folder.
+    pub fn in_folder(data_dir: &Path) -> Result<Self, SettingsError> {
+        Self::resolve(&[Layer::of(Origin::Flag, [("data_dir", data_dir.display().to_string())])])
+    }
+}
+
+#[cfg(test)]
+mod tests;

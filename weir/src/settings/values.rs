@@ -1,0 +1,240 @@
+//! How each kind of setting is read from text and shown again. A reader's complaint completes the
+//! sentence "`--flag value`: …", so it says what is wrong and what would be right.
+
+use std::path::PathBuf;
+
+/// Which log: so far, segmented files in a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogUrl {
+    File(PathBuf),
+}
+
+/// Which store: so far, Parquet files in a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    File(PathBuf),
+}
+
+/// Which catalog: so far, a SQLite database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CatalogUrl {
+    Sqlite(PathBuf),
+}
+
+/// The form of the server's own log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The path in `SCHEME:PATH` or `SCHEME://PATH`; else a sentence about what this version takes.
+fn located(text: &str, part: &str, scheme: &str, place: &str) -> Result<PathBuf, String> {
+    let known = format!("this version has one kind of {part}: {scheme}:{place}");
+    let Some((given, rest)) = text.split_once(':') else {
+        return Err(format!("not an address; {known}"));
+    };
+    if given != scheme {
+        return Err(format!("`{given}` is not available; {known}"));
+    }
+    match rest.strip_prefix("//").unwrap_or(rest) {
+        "" => Err(format!("the {} is missing; {known}", place.to_lowercase())),
+        path => Ok(PathBuf::from(path)),
+    }
+}
+
+macro_rules! url_codec {
+    ($module:ident, $type:ident :: $variant:ident, $part:literal, $scheme:literal, $place:literal) => {
+        pub(super) mod $module {
+            use super::$type;
+
+            pub(in crate::settings) fn parse(text: &str) -> Result<$type, String> {
+                super::located(text, $part, $scheme, $place).map($type::$variant)
+            }
+
+            pub(in crate::settings) fn show(value: &$type) -> toml::Value {
+                let $type::$variant(path) = value;
+                format!("{}:{}", $scheme, path.display()).into()
+            }
+        }
+    };
+}
+
+url_codec!(log_url, LogUrl::File, "log", "file", "FOLDER");
+url_codec!(store_url, StoreUrl::File, "store", "file", "FOLDER");
+url_codec!(catalog_url, CatalogUrl::Sqlite, "catalog", "sqlite", "FILE");
+
+pub(super) mod path {
+    use std::path::PathBuf;
+
+    pub(in crate::settings) fn parse(text: &str) -> Result<PathBuf, String> {
+        match text {
+            "" => Err("a folder is needed, such as ./weir-data".to_owned()),
+            path => Ok(PathBuf::from(path)),
+        }
+    }
+
+    pub(in crate::settings) fn show(value: &std::path::Path) -> toml::Value {
+        value.display().to_string().into()
+    }
+}
+
+pub(super) mod address {
+    use std::net::SocketAddr;
+
+    pub(in crate::settings) fn parse(text: &str) -> Result<SocketAddr, String> {
+        text.parse().map_err(|_| {
+            "not an address with a port, such as 127.0.0.1:8888, 0.0.0.0:8888 or [::1]:8888".to_owned()
+        })
+    }
+
+    pub(in crate::settings) fn show(value: &SocketAddr) -> toml::Value {
+        value.to_string().into()
+    }
+}
+
+pub(super) mod optional_address {
+    use std::net::SocketAddr;
+
+    pub(in crate::settings) fn parse(text: &str) -> Result<Option<SocketAddr>, String> {
+        if text == "off" {
+            return Ok(None);
+        }
+        super::address::parse(text).map(Some).map_err(|reason| format!("{reason}, or `off`"))
+    }
+
+    pub(in crate::settings) fn show(value: &Option<SocketAddr>) -> toml::Value {
+        value.map_or_else(|| "off".to_owned(), |address| address.to_string()).into()
+    }
+}
+
+pub(super) mod count {
+    pub(in crate::settings) fn parse(text: &str) -> Result<usize, String> {
+        match text.replace('_', "").parse() {
+            Ok(count) if (1..=u32::MAX as usize).contains(&count) => Ok(count),
+            _ => Err("not a whole number of at least 1".to_owned()),
+        }
+    }
+
+    pub(in crate::settings) fn show(value: &usize) -> toml::Value {
+        i64::try_from(*value).unwrap_or(i64::MAX).into()
+    }
+}
+
+pub(super) mod partitions {
+    pub(in crate::settings) fn parse(text: &str) -> Result<u32, String> {
+        match text.parse() {
+            Ok(count @ 1..=256) => Ok(count),
+            _ => Err("not a whole number from 1 to 256".to_owned()),
+        }
+    }
+
+    pub(in crate::settings) fn show(value: &u32) -> toml::Value {
+        i64::from(*value).into()
+    }
+}
+
+pub(super) mod file_bytes {
+    const UNITS: [(&str, u64); 7] = [
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+        ("GB", 1_000_000_000),
+        ("MB", 1_000_000),
+        ("kB", 1_000),
+        ("B", 1),
+    ];
+
+    pub(in crate::settings) fn parse(text: &str) -> Result<u64, String> {
+        let wrong = || "not a size of at least one byte, such as 64 MiB, 16 MB or 900000".to_owned();
+        let (digits, factor) = UNITS
+            .iter()
+            .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)))
+            .unwrap_or((text, 1));
+        let number: u64 = digits.trim_end().replace('_', "").parse().map_err(|_| wrong())?;
+        match number.checked_mul(factor) {
+            // A TOML integer has 63 bits, and no disk has more.
+            Some(bytes) if (1..=i64::MAX as u64).contains(&bytes) => Ok(bytes),
+            _ => Err(wrong()),
+        }
+    }
+
+    pub(in crate::settings) fn show(value: &u64) -> toml::Value {
+        let whole = UNITS.iter().take(3).find(|(_, factor)| value % factor == 0 && *value > 0);
+        match whole {
+            Some((unit, factor)) => format!("{} {unit}", value / factor).into(),
+            None => i64::try_from(*value).unwrap_or(i64::MAX).into(),
+        }
+    }
+}
+
+pub(super) mod bytes {
+    pub(in crate::settings) fn parse(text: &str) -> Result<usize, String> {
+        let bytes = super::file_bytes::parse(text)?;
+        usize::try_from(bytes).map_err(|_| "more than this machine can address".to_owned())
+    }
+
+    pub(in crate::settings) fn show(value: &usize) -> toml::Value {
+        super::file_bytes::show(&(*value as u64))
+    }
+}
+
+/// Durations as people write them: `5m`, `1h 30m`, `250ms`.
+pub mod duration {
+    use std::time::Duration;
+
+    use jiff::SignedDuration;
+
+    pub fn parse(text: &str) -> Result<Duration, String> {
+        let wrong = || "not a duration longer than zero, such as 250ms, 10s, 5m or 1h 30m".to_owned();
+        let duration: SignedDuration = text.parse().map_err(|_| wrong())?;
+        match Duration::try_from(duration) {
+            Ok(duration) if !duration.is_zero() => Ok(duration),
+            _ => Err(wrong()),
+        }
+    }
+
+    pub(in crate::settings) fn show(value: &Duration) -> toml::Value {
+        match SignedDuration::try_from(*value) {
+            Ok(duration) => format!("{duration:#}").into(),
+            Err(_) => format!("{}s", value.as_secs()).into(),
+        }
+    }
+}
+
+pub(super) mod log_format {
+    use super::LogFormat;
+
+    pub(in crate::settings) fn parse(text: &str) -> Result<LogFormat, String> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("neither `text` nor `json`".to_owned()),
+        }
+    }
+
+    pub(in crate::settings) fn show(value: &LogFormat) -> toml::Value {
+        match value {
+            LogFormat::Text => "text".into(),
+            LogFormat::Json => "json".into(),
+        }
+    }
+}
+
+pub(super) mod log_level {
+    use tracing_subscriber::EnvFilter;
+
+    pub(in crate::settings) fn parse(text: &str) -> Result<String, String> {
+        match EnvFilter::try_new(text) {
+            Ok(_) if !text.is_empty() => Ok(text.to_owned()),
+            _ => {
+                Err("not a level such as `info` or `debug`, nor levels by part such as `info,weir_log=debug`"
+                    .to_owned())
+            }
+        }
+    }
+
+    pub(in crate::settings) fn show(value: &str) -> toml::Value {
+        value.into()
+    }
+}
