@@ -1,6 +1,8 @@
 //! The one form of every HTTP error: a problem document (RFC 9457), `application/problem+json`
 //! exactly, as the JavaScript SDK compares that header to the letter.
 
+mod rejection;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -94,3 +96,6 @@ impl IntoResponse for Problem {
         response
     }
 }
+
+#[cfg(test)]
+mod tests;
