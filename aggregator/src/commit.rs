@@ -8,7 +8,7 @@ use std::time::Duration;
 use metrics::{counter, histogram};
 use tokio::time::Instant;
 use weir_catalog::{CatalogError, Commit, CommitOutcome, FrontierMove};
-use weir_log::phase::{self, Phase};
+use weir_log::phase::{self, Lane, Phase};
 use weir_meter::WriterId;
 use weir_store::PieceSnapshot;
 
@@ -73,17 +73,17 @@ impl Flusher {
         histogram!(FLUSH_SECONDS).record(begun.elapsed().as_secs_f64());
         self.parts.store.head().drop_piece(&job.piece);
         self.cut_log(job).await;
-        phase::enter(Phase::FlusherIdle);
+        phase::enter(Lane::Aggregator, Phase::Idle);
         Ok(())
     }
 
     async fn attempt(&self, job: &FlushJob) -> Result<Attempt, AggregatorError> {
-        phase::enter(Phase::Flush);
+        phase::enter(Lane::Aggregator, Phase::Flush);
         let segments = match self.parts.store.write(self.writer, &job.piece).await {
             Ok(segments) => segments,
             Err(error) => return Ok(Attempt::Again(error.to_string())),
         };
-        phase::enter(Phase::Commit);
+        phase::enter(Lane::Aggregator, Phase::Commit);
         let commit = Commit {
             writer: self.writer,
             moves: job.moves.clone(),
@@ -127,7 +127,7 @@ impl Flusher {
     /// Cuts the log below the commit before this one, so that this commit's records are still there
     /// if its files turn out to be lost.
     async fn cut_log(&mut self, job: &FlushJob) {
-        phase::enter(Phase::Cut);
+        phase::enter(Lane::Aggregator, Phase::Cut);
         for settled in &self.settled {
             if let Err(error) = self.parts.log.cut(settled.range.partition, settled.range.to).await {
                 tracing::warn!(%error, "the log could not be cut; it keeps more than it needs");

@@ -120,3 +120,6 @@ pub(crate) fn fold_rows(
     }
     counts
 }
+
+#[cfg(test)]
+mod tests;
