@@ -1,6 +1,7 @@
 //! What may change transactionally: meters, and the commit records that make counting exactly once.
 //! One trait; `sqlite` is the embedded implementation. Every method is one transaction.
 
+mod check;
 mod metrics;
 mod model;
 pub mod sqlite;

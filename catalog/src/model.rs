@@ -1,13 +1,14 @@
 //! The rows of the catalog, as values. Times are microseconds since 1970, UTC.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use weir_meter::segment::{NewSegment, Segment};
 use weir_meter::{Aggregation, InstallationId, OffsetRange, SegmentId, WriterId};
 
-/// The system that log, store and catalog belong to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The system that log, store and catalog belong to. Its keys stay out of `Debug`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Installation {
     pub id: InstallationId,
     /// Random; a catalog restored from a copy takes a new one.
@@ -17,6 +18,17 @@ pub struct Installation {
     pub hash_key: [u8; 16],
     /// Key that encrypts position tokens.
     pub position_key: [u8; 32],
+}
+
+/// By hand, so that no log line ever holds a key.
+impl fmt::Debug for Installation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Installation")
+            .field("id", &self.id)
+            .field("incarnation", &format_args!("{:032x}", self.incarnation))
+            .field("created_at_us", &self.created_at_us)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How identities map to partitions, for ever.
@@ -35,6 +47,8 @@ pub struct EpochRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenWriter {
     pub writer: WriterId,
+    /// The incarnation it was opened under. What a writer of another one left behind is not swept.
+    pub incarnation: u128,
     pub opened_at_us: i64,
     pub closed_at_us: Option<i64>,
 }

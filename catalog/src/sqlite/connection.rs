@@ -1,0 +1,245 @@
+//! The way to the database file. One connection writes, behind a lock, in transactions that take the
+//! database's write lock at once; another one reads. What flushes and queries need all the time is
+//! kept as one immutable value, exchanged after each commit before the write lock is released.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
+use tokio::sync::{Mutex, MutexGuard};
+use tracing::Instrument as _;
+
+use super::SqliteOptions;
+use super::migrations;
+use super::snapshot::{self, Snapshot};
+use crate::CatalogError;
+
+/// What all methods share.
+pub(super) struct Database {
+    pub(super) path: PathBuf,
+    pub(super) options: SqliteOptions,
+    write: Mutex<Side>,
+    read: Mutex<Side>,
+    /// None from a failed COMMIT, whose outcome is unknown, until the truth has been read again.
+    published: ArcSwapOption<Snapshot>,
+}
+
+/// A connection, made when it is first needed and again after a failure.
+#[derive(Default)]
+struct Side {
+    connection: Option<SqliteConnection>,
+    closed: bool,
+}
+
+/// The turn to write. While it is held nobody else changes anything.
+pub(super) struct Writing<'a> {
+    database: &'a Database,
+    side: MutexGuard<'a, Side>,
+    snapshot: Arc<Snapshot>,
+}
+
+impl Database {
+    pub(super) fn new(path: PathBuf, options: SqliteOptions) -> Self {
+        Self {
+            path,
+            options,
+            write: Mutex::default(),
+            read: Mutex::default(),
+            published: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Refuses another program's database before any setting of ours is written to it.
+    pub(super) async fn probe(&self) -> Result<(), CatalogError> {
+        let mut connection = self.plain().connect().await.map_err(failed("open"))?;
+        let checked = migrations::is_catalog(&mut connection, &self.path.display().to_string()).await;
+        connection.close().await.map_err(failed("close"))?;
+        checked.map(drop)
+    }
+
+    fn plain(&self) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(&self.path)
+            .busy_timeout(self.options.busy_timeout)
+            .disable_statement_logging()
+    }
+
+    /// A connection with the settings that durability asks for, checked to be in force.
+    pub(super) async fn connect(&self) -> Result<SqliteConnection, CatalogError> {
+        let options = self
+            .plain()
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true);
+        let mut connection = options.connect().await.map_err(failed("open"))?;
+        let journal: String = scalar(&mut connection, "PRAGMA journal_mode").await?;
+        let synchronous: i64 = scalar(&mut connection, "PRAGMA synchronous").await?;
+        let foreign_keys: i64 = scalar(&mut connection, "PRAGMA foreign_keys").await?;
+        if journal != "wal" || synchronous != 2 || foreign_keys != 1 {
+            return Err(CatalogError::Unusable(format!(
+                "the catalog {} cannot be opened safely: its journal is `{journal}`, synchronous \
+                 {synchronous}, foreign keys {foreign_keys}, where `wal`, 2 and 1 are needed; \
+                 is it on a file system without shared memory?",
+                self.path.display()
+            )));
+        }
+        Ok(connection)
+    }
+
+    /// Waits for the turn to write.
+    pub(super) async fn writing(&self) -> Result<Writing<'_>, CatalogError> {
+        let mut side = self.write.lock().await;
+        side.check_open()?;
+        if side.connection.is_none() {
+            self.published.store(None);
+            side.connection = Some(self.connect().await?);
+        }
+        let snapshot = match self.published.load_full() {
+            Some(snapshot) => snapshot,
+            None => {
+                let loaded = Arc::new(snapshot::load(side.connection()?).await?);
+                self.published.store(Some(Arc::clone(&loaded)));
+                loaded
+            }
+        };
+        Ok(Writing { database: self, side, snapshot })
+    }
+
+    /// The newest committed state.
+    pub(super) async fn snapshot(&self) -> Result<Arc<Snapshot>, CatalogError> {
+        match self.published.load_full() {
+            Some(snapshot) => Ok(snapshot),
+            None => Ok(self.writing().await?.snapshot),
+        }
+    }
+
+    /// Runs one reading statement.
+    pub(super) async fn read<T>(
+        &self,
+        statement: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, CatalogError>,
+    ) -> Result<T, CatalogError> {
+        let mut side = self.read.lock().await;
+        side.check_open()?;
+        if side.connection.is_none() {
+            side.connection = Some(self.connect().await?);
+        }
+        let result = statement(side.connection()?).await;
+        if matches!(result, Err(CatalogError::Database { .. })) {
+            side.connection = None;
+        }
+        result
+    }
+
+    /// Moves what the journal holds into the file, and closes it.
+    pub(super) async fn close(&self) {
+        let mut read = self.read.lock().await;
+        read.closed = true;
+        if let Some(connection) = read.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "could not close the catalog's reading connection");
+        }
+        let mut write = self.write.lock().await;
+        write.closed = true;
+        let Some(mut connection) = write.connection.take() else { return };
+        let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await;
+        if let Err(error) = checkpoint.map(drop).and(connection.close().await) {
+            tracing::warn!(%error, "the catalog's journal stays beside its file; the next start reads it");
+        }
+    }
+}
+
+impl Side {
+    fn check_open(&self) -> Result<(), CatalogError> {
+        if self.closed {
+            return Err(CatalogError::Unusable("the catalog is closed: the process is stopping".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn connection(&mut self) -> Result<&mut SqliteConnection, CatalogError> {
+        self.connection.as_mut().ok_or_else(|| CatalogError::Database {
+            context: "connect",
+            reason: "there is no connection to the database".to_owned(),
+        })
+    }
+}
+
+impl Writing<'_> {
+    /// The state that the next transaction starts from.
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot)
+    }
+
+    /// A transaction that is dropped without a commit is rolled back before the next one begins.
+    pub(super) async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>, CatalogError> {
+        self.side.connection()?.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin"))
+    }
+
+    /// Makes a committed transaction visible. After a COMMIT that failed nobody knows what the file
+    /// holds, so the connection and the kept state are dropped and read again by who comes next.
+    pub(super) fn settle(
+        mut self,
+        committed: Result<(), sqlx::Error>,
+        next: impl Into<Arc<Snapshot>>,
+    ) -> Result<(), CatalogError> {
+        match committed {
+            Ok(()) => {
+                let next = next.into();
+                next.measure();
+                self.database.published.store(Some(next));
+                Ok(())
+            }
+            Err(error) => {
+                self.side.connection = None;
+                self.database.published.store(None);
+                Err(failed("commit")(error))
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn raw(&mut self) -> &mut SqliteConnection {
+        self.side.connection().unwrap()
+    }
+}
+
+/// Runs a write to its end even if the caller stops waiting: a request that is given up between
+/// COMMIT and the exchange of the kept state must not leave the two apart.
+pub(super) async fn uninterrupted<T: Send + 'static>(
+    work: impl Future<Output = Result<T, CatalogError>> + Send + 'static,
+) -> Result<T, CatalogError> {
+    tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| {
+        Err(CatalogError::Database { context: "write", reason: format!("the write did not end: {error}") })
+    })
+}
+
+/// Turns the database's error into ours, with what was being done.
+pub(super) fn failed(context: &'static str) -> impl Fn(sqlx::Error) -> CatalogError {
+    move |error| {
+        let code = match &error {
+            sqlx::Error::Database(inner) => inner.code().map(|code| code.into_owned()),
+            _ => None,
+        };
+        // SQLITE_CORRUPT and SQLITE_NOTADB: trying again cannot help.
+        match code.as_deref() {
+            Some("11" | "26") => CatalogError::Unusable(format!(
+                "the catalog is damaged ({context}: {error}); stop, keep the file, and restore a copy of it"
+            )),
+            _ => CatalogError::Database { context, reason: error.to_string() },
+        }
+    }
+}
+
+pub(super) async fn scalar<T>(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+) -> Result<T, CatalogError>
+where
+    T: Send + Unpin + for<'r> sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>,
+{
+    sqlx::query_scalar(statement).fetch_one(connection).await.map_err(failed("read a setting"))
+}
