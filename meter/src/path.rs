@@ -179,7 +179,9 @@ impl Reader<'_> {
                 match characters.next() {
                     Some(escaped @ ('\\' | '"' | '\'')) => name.push(escaped),
                     _ => {
-                        return Err("a backslash in a quoted name stands before a quote or another backslash");
+                        return Err(
+                            "a backslash in a quoted name stands before a quote or another backslash",
+                        );
                     }
                 }
             } else {

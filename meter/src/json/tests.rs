@@ -1,0 +1,354 @@
+//! The extractor and its cursor against a model: documents are made from trees, and the reference
+//! walks the tree.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A JSON value as a tree; members keep their order and may repeat a name.
+#[derive(Clone, Debug)]
+pub(crate) enum Model {
+    Null,
+    Bool(bool),
+    Number(String),
+    String(String),
+    Array(Vec<Model>),
+    Object(Vec<(String, Model)>),
+}
+
+pub(crate) fn names() -> impl Strategy<Value = String> {
+    prop_oneof![6 => "[abc]", 1 => Just(String::new()), 2 => Just("a b".to_owned()), 1 => Just("ä\"\\\u{1}😀".to_owned())]
+}
+
+pub(crate) fn numbers() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "-?(0|[1-9][0-9]{0,3})",
+        2 => r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?",
+        1 => prop::sample::select(vec!["18446744073709551616", "-9223372036854775809", "1e309", "-0", "1e-400", "0.1E+20"])
+            .prop_map(str::to_owned),
+        1 => Just("9".repeat(5_000)),
+    ]
+}
+
+pub(crate) fn strings() -> impl Strategy<Value = String> {
+    prop_oneof![4 => "[a-z0-9 ]{0,40}", 2 => "\\PC{0,20}", 1 => any::<String>(), 1 => Just("null".to_owned())]
+}
+
+pub(crate) fn models() -> impl Strategy<Value = Model> {
+    let leaf = prop_oneof![
+        Just(Model::Null),
+        any::<bool>().prop_map(Model::Bool),
+        numbers().prop_map(Model::Number),
+        strings().prop_map(Model::String),
+    ];
+    leaf.prop_recursive(4, 40, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Model::Array),
+            prop::collection::vec((names(), inner), 0..6).prop_map(Model::Object),
+        ]
+    })
+}
+
+pub(crate) fn objects() -> impl Strategy<Value = Model> {
+    prop::collection::vec((names(), models()), 0..6).prop_map(Model::Object)
+}
+
+/// Decides how a tree is written: white space and escapes come from the bits of a number.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    state: u64,
+    out: String,
+}
+
+impl Writer {
+    pub(crate) fn write(model: &Model, seed: u64) -> String {
+        let mut writer = Self { state: seed, out: String::new() };
+        writer.value(model);
+        writer.out
+    }
+
+    fn choose(&mut self, choices: u64) -> u64 {
+        self.state =
+            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.state >> 33) % choices
+    }
+
+    fn space(&mut self) {
+        let space = ["", "", "", " ", "\n", "\t\r\n  "][self.choose(6) as usize];
+        self.out.push_str(space);
+    }
+
+    fn string(&mut self, text: &str) {
+        self.out.push('"');
+        for character in text.chars() {
+            let code = character as u32;
+            let short = match character {
+                '"' | '\\' | '/' => Some(character),
+                '\n' => Some('n'),
+                '\r' => Some('r'),
+                '\t' => Some('t'),
+                '\u{8}' => Some('b'),
+                '\u{c}' => Some('f'),
+                _ => None,
+            };
+            let must = code < 0x20 || character == '"' || character == '\\';
+            match (self.choose(8), short) {
+                (0..4, Some(letter)) if must || letter == '/' => self.out.extend(['\\', letter]),
+                (0, _) | (_, _) if must || self.choose(12) == 0 => {
+                    let mut units = [0; 2];
+                    for unit in character.encode_utf16(&mut units) {
+                        let digits = if self.choose(2) == 0 {
+                            format!("\\u{unit:04x}")
+                        } else {
+                            format!("\\u{unit:04X}")
+                        };
+                        self.out.push_str(&digits);
+                    }
+                }
+                _ => self.out.push(character),
+            }
+        }
+        self.out.push('"');
+    }
+
+    fn value(&mut self, model: &Model) {
+        self.space();
+        match model {
+            Model::Null => self.out.push_str("null"),
+            Model::Bool(value) => self.out.push_str(if *value { "true" } else { "false" }),
+            Model::Number(text) => self.out.push_str(text),
+            Model::String(text) => self.string(text),
+            Model::Array(elements) => {
+                self.out.push('[');
+                for (index, element) in elements.iter().enumerate() {
+                    if index > 0 {
+                        self.out.push(',');
+                    }
+                    self.value(element);
+                }
+                self.space();
+                self.out.push(']');
+            }
+            Model::Object(members) => {
+                self.out.push('{');
+                for (index, (name, member)) in members.iter().enumerate() {
+                    if index > 0 {
+                        self.out.push(',');
+                    }
+                    self.space();
+                    self.string(name);
+                    self.space();
+                    self.out.push(':');
+                    self.value(member);
+                }
+                self.space();
+                self.out.push('}');
+            }
+        }
+        self.space();
+    }
+}
+
+/// Everything that one path finds, in order; the reference takes the first plain value of it.
+fn matches<'m>(model: &'m Model, steps: &[Step], found: &mut Vec<&'m Model>) {
+    let Some((step, rest)) = steps.split_first() else {
+        found.push(model);
+        return;
+    };
+    match (step, model) {
+        (Step::Key(name), Model::Object(members)) => {
+            if let Some((_, member)) = members.iter().rev().find(|(n, _)| **n == **name) {
+                matches(member, rest, found);
+            }
+        }
+        (Step::Index(index), Model::Array(elements)) => {
+            if let Some(element) = elements.get(*index) {
+                matches(element, rest, found);
+            }
+        }
+        (Step::Any, Model::Array(elements)) => {
+            for element in elements {
+                matches(element, rest, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn reference<'m>(model: &'m Model, path: &Path) -> Extracted<'m> {
+    let mut found = Vec::new();
+    matches(model, &path.steps, &mut found);
+    let plain = found.iter().find(|m| !matches!(m, Model::Array(_) | Model::Object(_)));
+    match plain.or(found.first()) {
+        None => Extracted::Missing,
+        Some(Model::Null) => Extracted::Null,
+        Some(Model::Bool(value)) => Extracted::Bool(*value),
+        Some(Model::Number(text)) => Extracted::Number(text),
+        Some(Model::String(text)) => Extracted::String(text.as_str().into()),
+        Some(Model::Array(_) | Model::Object(_)) => Extracted::Complex,
+    }
+}
+
+fn paths() -> impl Strategy<Value = Vec<Path>> {
+    let step = prop_oneof![
+        5 => names().prop_map(|name| Step::Key(name.into())),
+        1 => (0_usize..3).prop_map(Step::Index),
+        2 => Just(Step::Any),
+    ];
+    let path = prop::collection::vec(step, 1..5).prop_map(|steps| Path { steps });
+    prop::collection::vec(path, 0..12)
+}
+
+fn extract<'a>(data: &'a str, paths: &[&str]) -> Vec<Extracted<'a>> {
+    let paths = PathSet::new(paths.iter().map(|p| Path::parse(p).unwrap()).collect());
+    Extractor::default().extract(Some(data.as_bytes()), &paths)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+    #[test]
+    fn finds_what_the_tree_holds(model in objects(), paths in paths(), seed: u64) {
+        let data = Writer::write(&model, seed);
+        let set = PathSet::new(paths.clone());
+        let found = Extractor::default().extract(Some(data.as_bytes()), &set);
+        let expected: Vec<_> = paths.iter().map(|path| reference(&model, path)).collect();
+        prop_assert_eq!(found, expected, "{}", data);
+    }
+
+    /// The cursor takes exactly the documents that a library takes, but for numbers out of a float's range.
+    #[test]
+    fn takes_what_a_library_takes(model in models(), seed: u64, cut in any::<prop::sample::Index>(), byte: u8, mode in 0..4) {
+        let mut bytes = Writer::write(&model, seed).into_bytes();
+        let at = cut.index(bytes.len());
+        match mode {
+            0 => bytes.truncate(at),
+            1 => bytes[at] = byte,
+            2 => bytes.insert(at, byte & 0x7f),
+            _ => drop(bytes.remove(at)),
+        }
+        let Ok(text) = std::str::from_utf8(&bytes) else { return Ok(()) };
+        let mut cursor = Cursor::new(text);
+        let mine = cursor.skip(NESTING_MAX).and_then(|_| cursor.finish());
+        let library: Result<&serde_json::value::RawValue, _> = serde_json::from_str(text);
+        let decoded: Result<serde_json::Value, _> = serde_json::from_str(text);
+        match (mine, library, decoded) {
+            (Ok(()), Ok(_), Ok(_)) | (Err(_), Err(_), _) => {}
+            (Ok(()), _, Err(error)) if error.to_string().contains("number out of range") => {}
+            // RawValue does not decode strings, so half a surrogate pair passes it.
+            (Err(error), Ok(_), Err(_)) if error.reason.contains("surrogate") => {}
+            (mine, library, decoded) => prop_assert!(false, "{mine:?} {library:?} {decoded:?} {text:?}"),
+        }
+    }
+
+    #[test]
+    fn strings_come_out_as_they_went_in(text in any::<String>(), seed: u64) {
+        let json = Writer::write(&Model::String(text.clone()), seed);
+        let mut cursor = Cursor::new(&json);
+        prop_assert_eq!(cursor.peek(), Ok(Kind::String));
+        let read = cursor.string().unwrap();
+        prop_assert_eq!(read.text(), text.as_str());
+        prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+    }
+}
+
+#[test]
+fn the_contracts_paths() {
+    let data = r#"{"a": 1.50, "b c": "x", "a-b": true, "n": null, "o": {"p": {"q": "5"}}, "l": [{"m": 1}, {"b": 2}, {"b": 3}]}"#;
+    let found = extract(
+        data,
+        &[
+            "$.a",
+            "$['b c']",
+            "$.\"a-b\"",
+            "$.n",
+            "$.o",
+            "$.o.p.q",
+            "$.l[0].m",
+            "$.l[*].b",
+            "$.l[2].b",
+            "$.l",
+            "$.A",
+            "$.l[3]",
+            "$.a.b",
+            "$[0]",
+            "$[*]",
+        ],
+    );
+    assert_eq!(
+        found,
+        [
+            Extracted::Number("1.50"),
+            Extracted::String("x".into()),
+            Extracted::Bool(true),
+            Extracted::Null,
+            Extracted::Complex,
+            Extracted::String("5".into()),
+            Extracted::Number("1"),
+            Extracted::Number("2"),
+            Extracted::Number("3"),
+            Extracted::Complex,
+            Extracted::Missing,
+            Extracted::Missing,
+            Extracted::Missing,
+            Extracted::Missing,
+            Extracted::Missing,
+        ]
+    );
+}
+
+#[test]
+fn the_last_of_two_members_counts() {
+    assert_eq!(extract(r#"{"a":1,"a":2}"#, &["$.a"]), [Extracted::Number("2")]);
+    assert_eq!(
+        extract(r#"{"a":{"b":1},"a":{"c":2}}"#, &["$.a.b", "$.a.c"]),
+        [Extracted::Missing, Extracted::Number("2")]
+    );
+    assert_eq!(extract(r#"{"a":1,"\u0061":null}"#, &["$.a"]), [Extracted::Null]);
+    assert_eq!(extract(r#"{"l":[{"b":1}],"l":[7]}"#, &["$.l[*].b"]), [Extracted::Missing]);
+}
+
+#[test]
+fn a_plain_value_is_preferred_under_a_wildcard() {
+    assert_eq!(extract(r#"{"l":[{"b":[1]},{"b":2}]}"#, &["$.l[*].b"]), [Extracted::Number("2")]);
+    assert_eq!(extract(r#"{"l":[{"b":[1]}]}"#, &["$.l[*].b"]), [Extracted::Complex]);
+    assert_eq!(extract(r#"{"l":[{"b":null},{"b":2}]}"#, &["$.l[*].b"]), [Extracted::Null]);
+}
+
+#[test]
+fn data_that_is_no_json_has_nothing() {
+    for data in [
+        "",
+        "{",
+        r#"{"a":1"#,
+        r#"{"a":1}x"#,
+        r#"{"a":1,}"#,
+        r#"{"a":01}"#,
+        r#"{"a":1,"b":"\ud800"}"#,
+        "{\"a\":1,\"b\":\"\t\"}",
+        "5",
+    ] {
+        assert_eq!(extract(data, &["$.a"]), [Extracted::Missing], "{data:?}");
+    }
+    let paths = PathSet::new(vec![Path::parse("$.a").unwrap()]);
+    assert_eq!(Extractor::default().extract(None, &paths), [Extracted::Missing]);
+    assert_eq!(Extractor::default().extract(Some(b"{\"a\":1,\"b\":\"\xff\"}"), &paths), [Extracted::Missing]);
+}
+
+#[test]
+fn huge_values_elsewhere_harm_nothing() {
+    let huge = "9".repeat(100_000);
+    let data = format!(r#"{{"h":{huge},"e":1e999999999999,"i":-{huge}.{huge}e-{huge},"a":5}}"#);
+    assert_eq!(extract(&data, &["$.a"]), [Extracted::Number("5")]);
+    assert!(extract(&data, &["$.h"]) == [Extracted::Number(&huge)]);
+}
+
+#[test]
+fn depth_is_bounded_and_nothing_recurses() {
+    let nested = |depth: usize| format!(r#"{{"a":5,"b":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+    assert_eq!(extract(&nested(127), &["$.a"]), [Extracted::Number("5")]);
+    assert_eq!(extract(&nested(128), &["$.a"]), [Extracted::Missing]);
+    assert_eq!(extract(&nested(1_000_000), &["$.a"]), [Extracted::Missing]);
+    let deep = format!("{}{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
+    assert_eq!(extract(&deep, &["$.a.a.a"]), [Extracted::Missing]);
+}
