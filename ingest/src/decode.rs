@@ -1,0 +1,77 @@
+//! Decompression of request bodies. A few kilobytes can stand for gigabytes (zstd reaches 32,000 to
+//! one), so the bound is inside the loop that decompresses: no byte beyond it is ever produced.
+
+use std::io::{ErrorKind, Read};
+
+use bytes::Bytes;
+
+use crate::budget::Reservation;
+use crate::error::IngestError;
+
+/// How a body is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Gzip,
+    Zstd,
+}
+
+/// zstd needs memory as large as the window that the body asks for. This power of two (8 MiB) is what
+/// RFC 9659 lets senders of HTTP content use.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// Bytes produced between two looks at the bounds.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Decompresses a whole body, at most `bytes_max` bytes of it, all of them reserved first.
+pub(crate) fn decode(
+    wire: &[u8],
+    encoding: Encoding,
+    bytes_max: usize,
+    reservation: &mut Reservation,
+) -> Result<Bytes, IngestError> {
+    match encoding {
+        Encoding::Gzip => collect(flate2::bufread::MultiGzDecoder::new(wire), "gzip", bytes_max, reservation),
+        Encoding::Zstd => {
+            let mut decoder =
+                zstd::stream::read::Decoder::with_buffer(wire).map_err(|error| broken("zstd", &error))?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|error| broken("zstd", &error))?;
+            collect(decoder, "zstd", bytes_max, reservation)
+        }
+    }
+}
+
+fn collect(
+    mut decoder: impl Read,
+    name: &'static str,
+    bytes_max: usize,
+    reservation: &mut Reservation,
+) -> Result<Bytes, IngestError> {
+    let mut decoded = Vec::new();
+    loop {
+        // One byte beyond the bound is asked for, to tell a body that ends there from one that goes on.
+        let room = bytes_max.saturating_add(1).saturating_sub(decoded.len()).min(CHUNK_BYTES);
+        reservation.grow(room)?;
+        let taken = decoder
+            .by_ref()
+            .take(room as u64)
+            .read_to_end(&mut decoded)
+            .map_err(|error| broken(name, &error))?;
+        if decoded.len() > bytes_max {
+            return Err(IngestError::TooLarge { what: "the decompressed body", bytes_max });
+        }
+        if taken < room {
+            return Ok(Bytes::from(decoded));
+        }
+    }
+}
+
+fn broken(name: &'static str, error: &std::io::Error) -> IngestError {
+    let what = match error.kind() {
+        ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
+        _ => error.to_string(),
+    };
+    IngestError::Body(format!("the body cannot be decompressed as {name}: {what}; compress it anew"))
+}
+
+#[cfg(test)]
+mod tests;
