@@ -1,7 +1,15 @@
 //! Reading CloudEvents in JSON: the one place that says which events are valid. Ingest reads whole
 //! request bodies with it, the aggregator single records, and both see the same event.
 
+mod attributes;
+mod reader;
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
+
+/// Most attributes of one event, extensions among them.
+pub const ATTRIBUTES_MAX: usize = 128;
 
 /// Bounds on what one request may bring. Every excess is answered with the bound's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,28 +77,42 @@ pub struct InvalidEvents {
 impl InvalidEvents {
     /// One sentence with place and reason.
     pub fn detail(&self) -> String {
-        todo!()
+        match (self.index, &self.attribute) {
+            (Some(index), Some(attribute)) => {
+                format!("event {index}: attribute {attribute:?}: {}", self.reason)
+            }
+            (Some(index), None) => format!("event {index}: {}", self.reason),
+            (None, Some(attribute)) => format!("attribute {attribute:?}: {}", self.reason),
+            (None, None) => self.reason.clone(),
+        }
     }
 }
 
 /// Reads one body. All of it is valid, or the first bad event is named.
 pub fn read_events<'a>(
-    _body: &'a [u8],
-    _shape: BodyShape,
-    _limits: &EventLimits,
+    body: &'a [u8],
+    shape: BodyShape,
+    limits: &EventLimits,
 ) -> Result<Vec<Event<'a>>, InvalidEvents> {
-    todo!()
+    reader::read_body(body, shape, limits)
 }
 
-/// Reads one record of the log: a single event that ingest has let in.
-pub fn read_event<'a>(_json: &'a [u8]) -> Result<Event<'a>, InvalidEvents> {
-    todo!()
+/// Reads one record of the log: a single event that ingest has let in. Its bounds are not checked
+/// again, for they may have been others when it came.
+pub fn read_event<'a>(json: &'a [u8]) -> Result<Event<'a>, InvalidEvents> {
+    let unbounded = EventLimits {
+        batch_events_max: 1,
+        event_bytes_max: usize::MAX,
+        attribute_bytes_max: usize::MAX,
+        depth_max: usize::MAX,
+    };
+    reader::read_single(json, &unbounded)
 }
 
 impl<'a> Event<'a> {
     /// A JSON object of every attribute but id, source, type, subject, time and data, as sent; None if
     /// there is none. Kept at rest beside the columns.
     pub fn other_attributes(&self) -> Option<Vec<u8>> {
-        todo!()
+        attributes::others(self)
     }
 }
