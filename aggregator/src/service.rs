@@ -234,7 +234,7 @@ impl Folding {
         self.states.push(state);
         let last = self.states.len() - 1;
         self.states.swap(index, last);
-        let counts = counts.ok_or_else(|| AggregatorError::Task("no piece is active in the head".to_owned()))?;
+        let counts = counts.map_err(|error| AggregatorError::Task(error.to_string()))?;
         counter!(VALUES_IGNORED).increment(counts.ignored_values);
         counter!(VALUES_ROUNDED).increment(counts.rounded_values);
         counter!(VALUES_OVERFLOWED).increment(counts.overflowed_values);
@@ -245,8 +245,10 @@ impl Folding {
     async fn begin(&self) -> Result<ActivePiece, AggregatorError> {
         let (revision, meters) = self.parts.catalog.live_meters().await?;
         let meters: Vec<&Meter> = meters.iter().map(AsRef::as_ref).collect();
+        let generations = meters.iter().map(|meter| (meter.key(), meter.namespace.clone())).collect();
         let folder = Folder::new(meters, self.parts.hash_key)?;
-        self.parts.store.head().begin(revision, folder.generations().into());
+        let begun = self.parts.store.head().begin(revision, Arc::new(generations));
+        begun.map_err(|error| AggregatorError::Task(error.to_string()))?;
         Ok(ActivePiece {
             folder: Arc::new(folder),
             revision,
