@@ -3,12 +3,13 @@
 //! takes an immutable snapshot of the list first and the catalog's listing second, and drops the
 //! pieces that the listing's frontier has passed; so a flush that commits in between is seen once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use weir_meter::window::{MeterWindows, WindowSet};
-use weir_meter::{Generation, OffsetRange};
+use weir_meter::{Generation, Namespace, OffsetRange};
 
 use crate::row::Row;
 
@@ -18,8 +19,8 @@ pub struct PieceSnapshot {
     /// One range per partition that the piece holds records of.
     pub ranges: Vec<OffsetRange>,
     pub revision: u64,
-    /// Generations that the piece folded, sorted.
-    pub generations: Arc<[Generation]>,
+    /// Every generation that the piece folded, also those that no event met, and whose it is.
+    pub generations: Arc<BTreeMap<Generation, Namespace>>,
     /// One entry per folded batch; together every offset of the ranges, each once.
     pub rows: Vec<Arc<Vec<Row>>>,
     pub windows: WindowSet,
@@ -27,7 +28,7 @@ pub struct PieceSnapshot {
 
 impl PieceSnapshot {
     pub fn covers(&self, generation: Generation) -> bool {
-        self.generations.binary_search(&generation).is_ok()
+        self.generations.contains_key(&generation)
     }
 
     pub fn windows_of(&self, generation: Generation) -> Option<&Arc<MeterWindows>> {
@@ -48,6 +49,19 @@ pub struct HeadSnapshot {
     pub pieces: Vec<Arc<PieceSnapshot>>,
 }
 
+/// The aggregator broke the head's rules. Nothing was changed; no trying again helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    #[error("no piece of the head is active")]
+    NotActive,
+    #[error("the active piece holds records and has to be frozen before another is begun")]
+    NotFrozen,
+    #[error("{range} came with {rows} rows; every offset has exactly one")]
+    RowCount { range: OffsetRange, rows: usize },
+    #[error("{range} was added to a piece that goes on at offset {expected}")]
+    Gap { range: OffsetRange, expected: u64 },
+}
+
 /// Shared by the aggregator, which adds, and by queries, which look.
 #[derive(Debug)]
 pub struct Head {
@@ -59,6 +73,8 @@ pub struct Head {
 struct HeadState {
     frozen: Vec<Arc<PieceSnapshot>>,
     active: Option<PieceSnapshot>,
+    /// The active piece as the last reader saw it, for the readers that come before the next add.
+    shown: Option<Arc<PieceSnapshot>>,
 }
 
 impl Default for Head {
@@ -71,16 +87,26 @@ impl Head {
     /// An immutable value of everything folded and not dropped yet. While a reader holds it, the
     /// next change to a meter's windows copies that meter's windows first.
     pub fn snapshot(&self) -> HeadSnapshot {
-        let state = self.state.lock();
-        let mut pieces = state.frozen.clone();
-        pieces.extend(state.active.iter().filter(|p| !p.ranges.is_empty()).map(|p| Arc::new(p.clone())));
+        let mut state = self.state.lock();
+        let HeadState { frozen, active, shown } = &mut *state;
+        let mut pieces = frozen.clone();
+        if let Some(active) = active.as_ref().filter(|piece| !piece.ranges.is_empty()) {
+            pieces.push(Arc::clone(shown.get_or_insert_with(|| Arc::new(active.clone()))));
+        }
         HeadSnapshot { pieces }
     }
 
-    /// Begins an empty active piece. The piece before it must have been frozen.
-    pub fn begin(&self, revision: u64, generations: Arc<[Generation]>) {
+    /// Begins an empty active piece, which folds `generations`. The piece before it must have been
+    /// frozen: its records are in no other place yet.
+    pub fn begin(
+        &self,
+        revision: u64,
+        generations: Arc<BTreeMap<Generation, Namespace>>,
+    ) -> Result<(), HeadError> {
         let mut state = self.state.lock();
-        debug_assert!(state.active.as_ref().is_none_or(|p| p.ranges.is_empty()));
+        if state.active.as_ref().is_some_and(|piece| !piece.ranges.is_empty()) {
+            return Err(HeadError::NotFrozen);
+        }
         state.active = Some(PieceSnapshot {
             ranges: Vec::new(),
             revision,
@@ -88,41 +114,54 @@ impl Head {
             rows: Vec::new(),
             windows: WindowSet::default(),
         });
+        Ok(())
     }
 
     /// Adds the rows of one range and lets `fold` add their windows; readers see both or neither.
+    /// Should `fold` panic, the active piece is gone with its half of the windows, and every later
+    /// add says so: nobody ever sees a torn piece.
     pub fn add<T>(
         &self,
         range: OffsetRange,
         rows: Vec<Row>,
         fold: impl FnOnce(&[Row], &mut WindowSet) -> T,
-    ) -> Option<T> {
-        let mut state = self.state.lock();
-        let active = state.active.as_mut()?;
-        let result = fold(&rows, &mut active.windows);
-        match active.ranges.iter_mut().find(|r| r.epoch == range.epoch && r.partition == range.partition) {
-            Some(existing) => {
-                debug_assert_eq!(existing.to, range.from);
-                existing.to = range.to;
-            }
-            None => active.ranges.push(range),
+    ) -> Result<T, HeadError> {
+        if rows.len() as u64 != range.len() {
+            return Err(HeadError::RowCount { range, rows: rows.len() });
         }
-        active.rows.push(Arc::new(rows));
+        let mut state = self.state.lock();
+        let mut piece = state.active.take().ok_or(HeadError::NotActive)?;
+        let known = piece.ranges.iter_mut().find(|r| same_partition(r, &range));
+        if let Some(expected) = known.as_ref().map(|r| r.to).filter(|to| *to != range.from) {
+            state.active = Some(piece);
+            return Err(HeadError::Gap { range, expected });
+        }
+        match known {
+            Some(known) => known.to = range.to,
+            None if range.is_empty() => {}
+            None => piece.ranges.push(range),
+        }
+        // Unless a reader still holds it, the windows are ours alone again and change in place.
+        state.shown = None;
+        let result = fold(&rows, &mut piece.windows);
+        piece.rows.push(Arc::new(rows));
+        state.active = Some(piece);
         drop(state);
         self.visible.send_modify(|ends| {
             let mut next = ends.as_ref().clone();
-            match next.iter_mut().find(|r| r.epoch == range.epoch && r.partition == range.partition) {
+            match next.iter_mut().find(|r| same_partition(r, &range)) {
                 Some(existing) => existing.to = range.to,
                 None => next.push(OffsetRange { from: 0, ..range }),
             }
             *ends = Arc::new(next);
         });
-        Some(result)
+        Ok(result)
     }
 
     /// Freezes the active piece, if it holds anything. A new one must be begun before the next add.
     pub fn freeze(&self) -> Option<Arc<PieceSnapshot>> {
         let mut state = self.state.lock();
+        state.shown = None;
         let piece = state.active.take().filter(|p| !p.ranges.is_empty())?;
         let piece = Arc::new(piece);
         state.frozen.push(Arc::clone(&piece));
@@ -134,8 +173,10 @@ impl Head {
         self.state.lock().frozen.retain(|p| !Arc::ptr_eq(p, piece));
     }
 
-    /// Forgets everything folded (the partition turned out to be somebody else's).
+    /// Forgets everything folded (the partition turned out to be somebody else's). Nothing counts as
+    /// visible until `set_visible` says so again.
     pub fn clear(&self) {
+        self.visible.send_replace(Arc::default());
         *self.state.lock() = HeadState::default();
     }
 
@@ -149,3 +190,10 @@ impl Head {
         self.visible.send_replace(Arc::new(ends));
     }
 }
+
+fn same_partition(a: &OffsetRange, b: &OffsetRange) -> bool {
+    a.epoch == b.epoch && a.partition == b.partition
+}
+
+#[cfg(test)]
+mod tests;

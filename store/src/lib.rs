@@ -1,6 +1,7 @@
 //! Rows at rest and windows. One trait; `local` is Parquet files on this disk. The head, what has
 //! been folded and is not at rest yet, is a source like any segment.
 
+pub mod convert;
 pub mod head;
 pub mod local;
 mod metrics;
@@ -14,7 +15,7 @@ use async_trait::async_trait;
 use weir_meter::segment::{NewSegment, Segment};
 use weir_meter::{SegmentId, WriterId};
 
-pub use head::{FlushPiece, Head, HeadSnapshot, PieceSnapshot};
+pub use head::{FlushPiece, Head, HeadError, HeadSnapshot, PieceSnapshot};
 pub use metrics::describe_metrics;
 pub use row::{Fate, Row};
 pub use scan::{BatchStream, RowScan, RowSource, ScanCounters, WindowScan, WindowSource};

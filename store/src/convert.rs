@@ -1,0 +1,95 @@
+//! Between what folding holds in memory and the Arrow schemas at rest. Files, head and rows that a
+//! query folded itself all go through here, so that a reader cannot tell one from the other.
+
+mod members;
+mod rows;
+mod windows;
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, RecordBatchOptions};
+use arrow::buffer::Buffer;
+use arrow::datatypes::SchemaRef;
+use weir_meter::window::MeterWindows;
+use weir_meter::{Generation, Namespace};
+
+use crate::{StoreError, schema};
+
+pub use members::{MemberRow, members_to_batch};
+pub use rows::{IDENTITY_COLUMNS, Identity, batch_to_rows, identities, rows_to_batch};
+pub use windows::{WindowRow, windows_to_batch};
+
+/// Rows of one batch at most, in files, in scans and in memory.
+pub(crate) const BATCH_ROWS: usize = 8_192;
+
+/// One meter generation's windows, as rows of `schema::windows`, in no particular order.
+pub fn windows_of(
+    namespace: &Namespace,
+    generation: Generation,
+    window_size_s: u32,
+    windows: &MeterWindows,
+) -> Result<RecordBatch, StoreError> {
+    let rows: Vec<WindowRow<'_>> = windows
+        .windows
+        .iter()
+        .map(|(key, state)| WindowRow { namespace, generation, window_size_s, key, state })
+        .collect();
+    windows_to_batch(&rows, &schema::windows())
+}
+
+/// The members of one UNIQUE_COUNT generation's windows, as rows of `schema::members`, in no
+/// particular order.
+pub fn members_of(
+    namespace: &Namespace,
+    generation: Generation,
+    window_size_s: u32,
+    windows: &MeterWindows,
+) -> Result<RecordBatch, StoreError> {
+    let mut rows = Vec::new();
+    for (key, members) in windows.members.iter() {
+        rows.extend(members.iter().map(|(member, holders)| MemberRow {
+            namespace,
+            generation,
+            window_size_s,
+            key,
+            member: *member,
+            holders: *holders,
+        }));
+    }
+    members_to_batch(&rows, &schema::members())
+}
+
+/// Builds the batch of `schema` column by column. A schema without fields still carries the count.
+fn build(
+    schema: &SchemaRef,
+    row_count: usize,
+    column: impl Fn(&str) -> Result<ArrayRef, StoreError>,
+) -> Result<RecordBatch, StoreError> {
+    let columns =
+        schema.fields().iter().map(|field| column(field.name())).collect::<Result<Vec<_>, StoreError>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(row_count));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+        .map_err(|error| failed("building a batch", &error))
+}
+
+/// 16 big-endian bytes for each id or hash.
+fn hashes(values: impl Iterator<Item = u128>) -> Result<ArrayRef, StoreError> {
+    let bytes: Vec<u8> = values.flat_map(u128::to_be_bytes).collect();
+    let array = FixedSizeBinaryArray::try_new(16, Buffer::from_vec(bytes), None)
+        .map_err(|error| failed("building a column of hashes", &error))?;
+    Ok(Arc::new(array))
+}
+
+fn unknown_column(name: &str) -> StoreError {
+    StoreError::Arrow {
+        context: "building a batch".to_owned(),
+        reason: format!("no column is called {name}"),
+    }
+}
+
+fn failed(context: &str, error: &impl std::fmt::Display) -> StoreError {
+    StoreError::Arrow { context: context.to_owned(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests;
