@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use weir_meter::OffsetRange;
 
+pub use local::phase;
 pub use metrics::describe_metrics;
 pub use record::{LoggedRecord, Record, RecordKind};
 
@@ -37,6 +38,13 @@ pub enum LogError {
         "hole in the log: {path} is damaged at byte {byte}, where offset {offset} should begin, and good frames follow it; restore this file from a copy"
     )]
     Hole { path: String, byte: u64, offset: u64 },
+    /// Bytes that were durable once cannot be read as what they were.
+    #[error(
+        "{path} is damaged at byte {byte}, where offset {offset} should begin: {what}; restore this file from a copy"
+    )]
+    Damaged { path: String, byte: u64, offset: u64, what: String },
+    #[error("the log cannot work with these settings: {0}")]
+    Options(String),
     #[error("the log does not belong here: {0}")]
     Mismatch(String),
     #[error("offset {asked} of partition {partition} was cut; the log starts at {start}")]

@@ -1,0 +1,291 @@
+//! Opens the files of one partition after a stop of any kind. Every file but the last was synced whole
+//! before the next one began. In the last one, a bad end is what a crash left of an append that nobody
+//! was told of, and is cut off; anything else that is bad was durable once, and stops the start.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use tracing::warn;
+
+use super::error::{damaged, failed, frame_error, hole, newer};
+use super::file::{Disk, LogFile};
+use super::files::{FileInfo, base_offset_of, file_path};
+use super::frame::{BadFrame, FRAME_HEADER_BYTES, FrameHeader, check_frame, find_frame};
+use super::header::{BadHeader, FILE_HEADER_BYTES, FileHeader};
+use crate::{LogError, metrics};
+
+/// A partition as its files show it, all of it durable.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) files: VecDeque<FileInfo>,
+    pub(super) active: LogFile,
+    pub(super) next_offset: u64,
+    /// The newest record time, or the floor that the last file states.
+    pub(super) record_time_us: i64,
+}
+
+/// One file, read to the end of its last good frame.
+struct Scanned {
+    file: LogFile,
+    info: FileInfo,
+    next_offset: u64,
+    record_time_us: i64,
+}
+
+/// Opens a partition's folder, makes it if need be, and mends what a crash left. `whose` says what
+/// every file's header must say, apart from where the file begins.
+pub(super) fn recover(disk: &Disk, folder: &Path, whose: &FileHeader) -> Result<Recovered, LogError> {
+    disk.create_folder(folder).map_err(failed("cannot create the folder", folder))?;
+    let mut bases = base_offsets(disk, folder)?;
+    let dropped = drop_unfinished_file(disk, folder, &mut bases)?;
+    let Some(last_base) = bases.pop() else {
+        return begin(disk, folder, FileHeader { base_offset: 0, record_time_floor_us: i64::MIN, ..*whose });
+    };
+    let mut files = VecDeque::new();
+    for (at, base) in bases.iter().enumerate() {
+        let next = bases.get(at + 1).copied().unwrap_or(last_base);
+        files.push_back(scan_finished(disk, folder, whose, *base, next)?);
+    }
+    let last = scan_last(disk, folder, &FileHeader { base_offset: last_base, ..*whose })?;
+    // The dropped file was begun only after everything before it was durable.
+    if dropped.is_some_and(|base| base != last.next_offset) {
+        return Err(hole(last.file.path(), last.info.bytes, last.next_offset));
+    }
+    disk.sync_folder(folder).map_err(failed("cannot sync the folder", folder))?;
+    files.push_back(last.info);
+    Ok(Recovered {
+        files,
+        active: last.file,
+        next_offset: last.next_offset,
+        record_time_us: last.record_time_us,
+    })
+}
+
+/// Begins a file: header written, file and folder synced. On an error nothing of it may be trusted.
+pub(super) fn create_file(
+    disk: &Disk,
+    folder: &Path,
+    header: FileHeader,
+) -> Result<(LogFile, FileInfo), LogError> {
+    let path = file_path(folder, header.base_offset);
+    let (bytes, seed) = header.encode();
+    let file = disk.create(&path).map_err(failed("cannot create", &path))?;
+    file.write_all_at(&bytes, 0).map_err(failed("cannot write", &path))?;
+    file.sync_all().map_err(failed("cannot sync", &path))?;
+    disk.sync_folder(folder).map_err(failed("cannot sync the folder", folder))?;
+    Ok((file, FileInfo::new(header.base_offset, seed, FILE_HEADER_BYTES as u64)))
+}
+
+fn begin(disk: &Disk, folder: &Path, header: FileHeader) -> Result<Recovered, LogError> {
+    let (active, info) = create_file(disk, folder, header)?;
+    Ok(Recovered {
+        files: VecDeque::from([info]),
+        active,
+        next_offset: header.base_offset,
+        record_time_us: header.record_time_floor_us,
+    })
+}
+
+fn base_offsets(disk: &Disk, folder: &Path) -> Result<Vec<u64>, LogError> {
+    let names = disk.list(folder).map_err(failed("cannot list the folder", folder))?;
+    let mut bases = Vec::with_capacity(names.len());
+    for name in names {
+        match base_offset_of(&name) {
+            Some(base) => bases.push(base),
+            None => {
+                warn!(folder = %folder.display(), name, "the log leaves a file alone that is none of its own")
+            }
+        }
+    }
+    bases.sort_unstable();
+    Ok(bases)
+}
+
+/// Removes the last file if a crash came before its header was durable: nothing can be in it. Gives
+/// its base offset if files remain that must end there.
+fn drop_unfinished_file(disk: &Disk, folder: &Path, bases: &mut Vec<u64>) -> Result<Option<u64>, LogError> {
+    let Some(&base) = bases.last() else { return Ok(None) };
+    let path = file_path(folder, base);
+    let file = disk.open_to_read(&path).map_err(failed("cannot open", &path))?;
+    let length = file.len().map_err(failed("cannot read", &path))?;
+    if length > FILE_HEADER_BYTES as u64 {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; length as usize];
+    file.read_exact_at(&mut bytes, 0).map_err(failed("cannot read", &path))?;
+    if FileHeader::decode(&bytes) != Err(BadHeader::Damaged) {
+        return Ok(None);
+    }
+    if base > 0 && bases.len() == 1 {
+        return Err(damaged(
+            &path,
+            0,
+            base,
+            "the file's header is not what was written, and the file before it is missing",
+        ));
+    }
+    warn!(path = %path.display(), bytes = length, "the log removes a file that a crash left without its header");
+    metrics::torn(length);
+    disk.remove(&path).map_err(failed("cannot remove", &path))?;
+    disk.sync_folder(folder).map_err(failed("cannot sync the folder", folder))?;
+    bases.pop();
+    Ok(Some(base).filter(|_| !bases.is_empty()))
+}
+
+/// Reads and compares a file's header.
+fn open_header(file: &LogFile, expected: &FileHeader) -> Result<(FileHeader, u32), LogError> {
+    let path = file.path();
+    let mut bytes = [0; FILE_HEADER_BYTES];
+    let read = file.read_exact_at(&mut bytes, 0);
+    let decoded = match read {
+        Ok(()) => FileHeader::decode(&bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(BadHeader::Damaged),
+        Err(error) => return Err(failed("cannot read", path)(error)),
+    };
+    let (header, seed) = decoded.map_err(|bad| match bad {
+        BadHeader::Newer(version) => newer(path, version),
+        // Frames were written only after the header was durable.
+        BadHeader::Damaged => {
+            damaged(path, 0, expected.base_offset, "the file's header is not what was written")
+        }
+    })?;
+    compare(path, &header, expected)?;
+    Ok((header, seed))
+}
+
+fn compare(path: &Path, header: &FileHeader, expected: &FileHeader) -> Result<(), LogError> {
+    let path = path.display();
+    if header.installation != expected.installation {
+        return Err(LogError::Mismatch(format!(
+            "{path} belongs to installation {}, the catalog to {}; start with the catalog and the log of one \
+             installation",
+            header.installation, expected.installation
+        )));
+    }
+    let says = (header.epoch, header.partition, header.base_offset);
+    let should = (expected.epoch, expected.partition, expected.base_offset);
+    if says != should {
+        return Err(LogError::Mismatch(format!(
+            "{path} says it holds epoch {} partition {} from offset {}, its place is that of epoch {} partition {} \
+             from offset {}; put the file back where it was",
+            says.0, says.1, says.2, should.0, should.1, should.2
+        )));
+    }
+    Ok(())
+}
+
+/// Follows the frame headers of a file that is no longer written to. The frames' checksums are left
+/// to whoever reads them: checking them all would make every start read the whole log.
+fn scan_finished(
+    disk: &Disk,
+    folder: &Path,
+    whose: &FileHeader,
+    base: u64,
+    next: u64,
+) -> Result<FileInfo, LogError> {
+    let path = file_path(folder, base);
+    let file = disk.open_to_read(&path).map_err(failed("cannot open", &path))?;
+    let length = file.len().map_err(failed("cannot read", &path))?;
+    let (_, seed) = open_header(&file, &FileHeader { base_offset: base, ..*whose })?;
+    let mut info = FileInfo::new(base, seed, FILE_HEADER_BYTES as u64);
+    let mut offset = base;
+    while info.bytes < length {
+        let frame = read_frame_header(&file, info.bytes, length)?
+            .filter(|frame| frame.base_offset == offset && frame.is_known())
+            .ok_or_else(|| hole(&path, info.bytes, offset))?;
+        offset = frame.end_offset().ok_or_else(|| hole(&path, info.bytes, offset))?;
+        info.note(&frame);
+    }
+    if offset != next {
+        return Err(hole(&path, info.bytes, offset));
+    }
+    Ok(info)
+}
+
+/// The header of the frame at a byte, if a frame of its length fits into the file.
+fn read_frame_header(file: &LogFile, byte: u64, length: u64) -> Result<Option<FrameHeader>, LogError> {
+    let rest = length.saturating_sub(byte);
+    if rest < FRAME_HEADER_BYTES as u64 {
+        return Ok(None);
+    }
+    let mut bytes = [0; FRAME_HEADER_BYTES];
+    file.read_exact_at(&mut bytes, byte).map_err(failed("cannot read", file.path()))?;
+    Ok(FrameHeader::decode(&bytes).filter(|frame| frame.frame_bytes() as u64 <= rest))
+}
+
+/// Reads the last file with all checksums and cuts off what a crash left of the last frame.
+fn scan_last(disk: &Disk, folder: &Path, expected: &FileHeader) -> Result<Scanned, LogError> {
+    let path = file_path(folder, expected.base_offset);
+    let file = disk.open_to_write(&path).map_err(failed("cannot open", &path))?;
+    // A killed process may leave frames that are only in the page cache, and a failed sync pages that
+    // only look written. Readers are promised what is on the disk, so that is what gets read here.
+    file.sync_all().map_err(failed("cannot sync", &path))?;
+    file.drop_cache();
+    let length = file.len().map_err(failed("cannot read", &path))?;
+    let (header, seed) = open_header(&file, expected)?;
+    let mut scanned = Scanned {
+        info: FileInfo::new(header.base_offset, seed, FILE_HEADER_BYTES as u64),
+        next_offset: header.base_offset,
+        record_time_us: header.record_time_floor_us,
+        file,
+    };
+    while scanned.info.bytes < length {
+        if !scanned.step(length)? {
+            scanned.cut_off_end(length)?;
+            break;
+        }
+    }
+    Ok(scanned)
+}
+
+impl Scanned {
+    /// Goes past one frame; false if it is not good.
+    fn step(&mut self, length: u64) -> Result<bool, LogError> {
+        let byte = self.info.bytes;
+        let Some(header) = read_frame_header(&self.file, byte, length)? else { return Ok(false) };
+        let bytes = self.bytes(byte, header.frame_bytes())?;
+        let header = match check_frame(self.info.seed, &bytes) {
+            Ok(header) => header,
+            Err(BadFrame::Damaged(_)) => return Ok(false),
+            Err(bad) => return Err(frame_error(bad, self.file.path(), byte, self.next_offset)),
+        };
+        let end = header.end_offset().filter(|_| header.base_offset == self.next_offset);
+        let Some(end) = end.filter(|_| header.record_time_us >= self.record_time_us) else {
+            return Err(damaged(
+                self.file.path(),
+                byte,
+                self.next_offset,
+                "a whole frame is here, but its offset or its time does not follow the one before",
+            ));
+        };
+        self.next_offset = end;
+        self.record_time_us = header.record_time_us;
+        self.info.note(&header);
+        Ok(true)
+    }
+
+    /// The frame at the end of what was read is bad. With a good one anywhere after it, something other
+    /// than a crash did this, because no frame is written before the last one is synced.
+    fn cut_off_end(&mut self, length: u64) -> Result<(), LogError> {
+        let byte = self.info.bytes;
+        let path = self.file.path();
+        let torn = length.saturating_sub(byte);
+        let rest = self.bytes(byte, torn as usize)?;
+        if find_frame(self.info.seed, rest.get(1..).unwrap_or_default()).is_some() {
+            return Err(hole(path, byte, self.next_offset));
+        }
+        warn!(
+            path = %path.display(), byte, bytes = torn, offset = self.next_offset,
+            "the log cuts off the unfinished end that a crash left; nothing in it was acknowledged"
+        );
+        metrics::torn(torn);
+        self.file.truncate(byte).map_err(failed("cannot truncate", path))?;
+        self.file.sync_all().map_err(failed("cannot sync", path))
+    }
+
+    fn bytes(&self, byte: u64, count: usize) -> Result<Vec<u8>, LogError> {
+        let mut bytes = vec![0; count];
+        self.file.read_exact_at(&mut bytes, byte).map_err(failed("cannot read", self.file.path()))?;
+        Ok(bytes)
+    }
+}
