@@ -64,7 +64,7 @@ settings! {
     data_dir: PathBuf = path("./weir-data"), "DIR";
     /// Address for the HTTP API. 127.0.0.1 is reachable from this machine only; 0.0.0.0 from all.
     listen: SocketAddr = address("127.0.0.1:8888"), "ADDR:PORT";
-    /// Address for metrics and health, apart from the API, or `off`. The API's address has both as well.
+    /// Address for metrics and health, apart from the API's, or `off`.
     telemetry_listen: Option<SocketAddr> = optional_address("off"), "ADDR:PORT";
     /// The durable log of events: `file:FOLDER`.
     log: LogUrl = log_url("file:DATA_DIR/log"), "URL";

@@ -192,6 +192,7 @@ impl clap::Args for SettingFlags {
             .long("config")
             .value_name("FILE")
             .env("WEIR_CONFIG")
+            .hide_env_values(true)
             .value_parser(clap::value_parser!(PathBuf))
             .help("TOML file with settings; `weir config > weir.toml` writes one");
         SPECS.iter().fold(command.arg(config), |command, spec| {

@@ -1,0 +1,72 @@
+//! The command line as clap knows it, and the way from arguments to commands.
+
+mod args;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+pub use args::{Cli, Command, MetersCommand};
+
+use crate::client::Client;
+use crate::output::{self, Failure, Style};
+use crate::serve;
+use crate::{demo, logging, meters, query, send};
+
+/// Runs the program with this process's arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let failure = Failure::new(format!("cannot start threads: {error}"));
+            return failed(&failure);
+        }
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failed(&failure),
+    }
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    output::note(failure.render(Style::of_stderr()).trim_end());
+    failure.exit_code()
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(flags) => {
+            let settings = flags.resolve()?;
+            logging::start(&settings);
+            let data_dir = settings.data_dir.display().to_string();
+            let ready = move |addr| {
+                output::note(&format!("Weir listens on http://{addr}, data in {data_dir}; Ctrl-C stops it"));
+            };
+            // Boxed, because it holds every service and would otherwise be copied about.
+            Box::pin(serve::run(settings, ready)).await?;
+            Ok(())
+        }
+        Command::Config(flags) => output::data(&flags.resolve()?.render()),
+        Command::Send(args) => send::run(&Client::new(&args.server.url)?, &args.options()).await,
+        Command::Meters { command } => match command {
+            MetersCommand::List { server, format } => meters::list(&Client::new(&server.url)?, format).await,
+            MetersCommand::Create(args) => {
+                meters::create(&Client::new(&args.server.url)?, &args.meter()?, args.format).await
+            }
+            MetersCommand::Delete { server, meter } => {
+                meters::delete(&Client::new(&server.url)?, &meter).await
+            }
+        },
+        Command::Query(args) => {
+            query::run(&Client::new(&args.server.url)?, &args.meter, &args.question()?, args.format).await
+        }
+        Command::Demo(args) => Box::pin(demo::run(&args.options())).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "weir", &mut script);
+            output::data(&String::from_utf8_lossy(&script))
+        }
+        Command::Version => output::data(&format!("weir {}\n", env!("CARGO_PKG_VERSION"))),
+    }
+}

@@ -1,0 +1,95 @@
+//! Why a command failed, as a person reads it: what was wrong, where, and what to do.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use super::Style;
+use crate::client::ClientError;
+use crate::serve::ServeError;
+use crate::settings::SettingsError;
+
+/// The command could not do what it was asked.
+pub const EXIT_FAILURE: u8 = 1;
+/// The command was asked something that it does not understand.
+pub const EXIT_USAGE: u8 = 2;
+
+/// The end of a command that did not work out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    code: u8,
+    title: String,
+    details: Vec<String>,
+    advice: Option<String>,
+}
+
+impl Failure {
+    pub fn new(title: impl Into<String>) -> Self {
+        Self { code: EXIT_FAILURE, title: title.into(), details: Vec::new(), advice: None }
+    }
+
+    /// A mistake in the command line or the settings.
+    pub fn usage(title: impl Into<String>) -> Self {
+        Self { code: EXIT_USAGE, ..Self::new(title) }
+    }
+
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.details.push(detail.into());
+        self
+    }
+
+    pub fn advice(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+
+    pub fn render(&self, style: Style) -> String {
+        let mut out = format!("{} {}\n", style.red("error:"), self.title);
+        for detail in &self.details {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "  {}", detail.replace('\n', "\n  "));
+        }
+        if let Some(advice) = &self.advice {
+            let _ = writeln!(out, "{} {advice}", style.bold("try:"));
+        }
+        out
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        let mut failure = Self::new(format!("the server stopped: {error}"));
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            failure = failure.detail(format!("because: {cause}"));
+            source = cause.source();
+        }
+        failure
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let failure = match &error {
+            ClientError::Url(_) => Self::usage(error.to_string()),
+            ClientError::Refused(problem) => {
+                let failure = Self::new(format!("the server answered {} {}", problem.status, problem.title));
+                if problem.detail.is_empty() { failure } else { failure.detail(problem.detail.clone()) }
+            }
+            _ => Self::new(error.to_string()),
+        };
+        match error.advice() {
+            Some(advice) => failure.advice(advice),
+            None => failure,
+        }
+    }
+}
