@@ -1,0 +1,81 @@
+//! The event list over HTTP.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, HeaderValue, header};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use weir_meter::time::format_utc;
+use weir_proto::Problem;
+
+use super::{READ, Tenant, query_text, reach, read_header};
+use crate::error::QueryError;
+use crate::events::{EventsRequest, ListedEvent};
+use crate::service::QueryService;
+
+pub(super) async fn list(
+    State(service): State<Arc<QueryService>>,
+    Tenant(namespace): Tenant,
+    query: RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let request = EventsRequest::from_query(query_text(&query), service.parts.clock.now_us())?;
+    reach(&service, &namespace, &headers).await?;
+    let (events, read) = service.events(&namespace, &request).await?;
+    let items = events.iter().map(IngestedEvent::new).collect::<Result<Vec<_>, _>>()?;
+    let json = serde_json::to_vec(&items).map_err(|error| QueryError::internal("event list", error))?;
+    let kind = HeaderValue::from_static("application/json");
+    let mut response = ([(header::CONTENT_TYPE, kind)], json).into_response();
+    response.headers_mut().insert(READ, read_header(&read));
+    Ok(response)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct IngestedEvent<'a> {
+    event: Event<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation_error: Option<&'a str>,
+    ingested_at: String,
+    stored_at: String,
+}
+
+#[derive(Serialize)]
+struct Event<'a> {
+    id: &'a str,
+    source: &'a str,
+    specversion: &'static str,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    subject: &'a str,
+    time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    datacontenttype: Option<&'static str>,
+    /// The bytes as sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Box<RawValue>>,
+}
+
+impl<'a> IngestedEvent<'a> {
+    fn new(listed: &'a ListedEvent) -> Result<Self, QueryError> {
+        let data = listed.data.clone().map(RawValue::from_string).transpose();
+        let data = data.map_err(|error| QueryError::internal("data at rest is no JSON", error))?;
+        Ok(Self {
+            event: Event {
+                id: &listed.id,
+                source: &listed.source,
+                specversion: "1.0",
+                event_type: &listed.event_type,
+                subject: &listed.subject,
+                time: format_utc(listed.time_us),
+                datacontenttype: data.is_some().then_some("application/json"),
+                data,
+            },
+            validation_error: listed.validation_error.as_deref(),
+            ingested_at: format_utc(listed.ingested_at_us),
+            stored_at: format_utc(listed.stored_at_us),
+        })
+    }
+}

@@ -1,0 +1,260 @@
+//! Meters over HTTP: OpenMeter's contract 4.1 and 4.2. The rules of a definition are the domain's;
+//! here are only names and types.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, RawQuery, State};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use weir_catalog::{MeterDraft, MeterOrder, MeterQuery};
+use weir_meter::time::format_utc;
+use weir_meter::{Aggregation, Meter, MeterId};
+use weir_proto::Problem;
+
+use super::{MeterPath, Tenant, find_meter, query_text};
+use crate::error::QueryError;
+use crate::request::{once, parameter};
+use crate::service::QueryService;
+
+const PAGE_SIZE: u64 = 100;
+const PAGE_SIZE_MAX: u64 = 1_000;
+
+pub(super) async fn list(
+    State(service): State<Arc<QueryService>>,
+    Tenant(namespace): Tenant,
+    query: RawQuery,
+) -> Result<Json<Vec<MeterBody>>, Problem> {
+    let query = meter_query(query_text(&query))?;
+    let meters = service.parts.catalog.meters(&namespace, &query).await.map_err(QueryError::from)?;
+    Ok(Json(meters.iter().map(MeterBody::from).collect()))
+}
+
+pub(super) async fn create(
+    State(service): State<Arc<QueryService>>,
+    Tenant(namespace): Tenant,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<MeterBody>), Problem> {
+    let create: MeterCreate = serde_json::from_slice(&body?)
+        .map_err(|error| QueryError::invalid("invalid-body", format!("the body is not a meter: {error}")))?;
+    let draft = create.draft()?;
+    let now_us = service.parts.clock.now_us();
+    let id = new_id(now_us, service.parts.entropy.random_u128());
+    let meter =
+        service.parts.catalog.create_meter(&namespace, draft, id, now_us).await.map_err(QueryError::from)?;
+    Ok((StatusCode::CREATED, Json(MeterBody::from(&meter))))
+}
+
+pub(super) async fn read(
+    State(service): State<Arc<QueryService>>,
+    Tenant(namespace): Tenant,
+    meter: MeterPath,
+) -> Result<Json<MeterBody>, Problem> {
+    let Path(id_or_slug) = meter?;
+    Ok(Json(MeterBody::from(&find_meter(&service, &namespace, &id_or_slug).await?)))
+}
+
+pub(super) async fn delete(
+    State(service): State<Arc<QueryService>>,
+    Tenant(namespace): Tenant,
+    meter: MeterPath,
+) -> Result<StatusCode, Problem> {
+    let Path(id_or_slug) = meter?;
+    let now_us = service.parts.clock.now_us();
+    let deleted = service.parts.catalog.delete_meter(&namespace, &id_or_slug, now_us).await;
+    if deleted.map_err(QueryError::from)? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(QueryError::no_meter(&id_or_slug).into())
+    }
+}
+
+/// A ULID: the time in milliseconds, then 80 random bits.
+fn new_id(now_us: i64, random: u128) -> MeterId {
+    let now_ms = u128::from((now_us / 1_000).max(0).unsigned_abs()) & ((1 << 48) - 1);
+    MeterId((now_ms << 80) | (random & ((1 << 80) - 1)))
+}
+
+fn meter_query(query: &str) -> Result<MeterQuery, QueryError> {
+    let (mut page, mut page_size, mut order, mut order_by, mut deleted) = (None, None, None, None, None);
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let slot = match &*name {
+            "page" => &mut page,
+            "pageSize" => &mut page_size,
+            "order" => &mut order,
+            "orderBy" => &mut order_by,
+            "includeDeleted" => &mut deleted,
+            _ => continue,
+        };
+        once(slot, &name, value.into_owned())?;
+    }
+    let number = |name: &str, text: Option<String>, default: u64, most: u64| match text {
+        None => Ok(default),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|number| (1..=most).contains(number))
+            .ok_or_else(|| parameter(format!("{name} must be an integer from 1 to {most}"))),
+    };
+    let page = number("page", page, 1, u64::from(u32::MAX))?;
+    let limit = number("pageSize", page_size, PAGE_SIZE, PAGE_SIZE_MAX)?;
+    let descending = match order.as_deref() {
+        None | Some("ASC") => false,
+        Some("DESC") => true,
+        Some(other) => return Err(parameter(format!("unknown order {other:?}; there are ASC and DESC"))),
+    };
+    let order_by = match order_by.as_deref() {
+        None | Some("key") => MeterOrder::Key,
+        Some("name") => MeterOrder::Name,
+        Some("aggregation") => MeterOrder::Aggregation,
+        Some("createdAt") => MeterOrder::CreatedAt,
+        Some("updatedAt") => MeterOrder::UpdatedAt,
+        Some(other) => {
+            return Err(parameter(format!(
+                "unknown orderBy {other:?}; there are key, name, aggregation, createdAt and updatedAt"
+            )));
+        }
+    };
+    let include_deleted = match deleted.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(parameter("includeDeleted must be true or false")),
+    };
+    Ok(MeterQuery { include_deleted, order_by, descending, offset: (page - 1).saturating_mul(limit), limit })
+}
+
+/// `MeterCreate`. Members that are not in it, read-only ones too, are let pass.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MeterCreate {
+    slug: String,
+    name: Option<String>,
+    description: Option<String>,
+    metadata: Option<BTreeMap<String, String>>,
+    aggregation: String,
+    event_type: String,
+    event_from: Option<String>,
+    value_property: Option<String>,
+    group_by: Option<BTreeMap<String, String>>,
+}
+
+impl MeterCreate {
+    fn draft(self) -> Result<MeterDraft, QueryError> {
+        let aggregation = Aggregation::from_name(&self.aggregation).ok_or_else(|| {
+            definition(
+                "aggregation",
+                format!(
+                    "{:?} is unknown; there are SUM, COUNT, UNIQUE_COUNT, AVG, MIN, MAX and LATEST",
+                    self.aggregation
+                ),
+            )
+        })?;
+        let event_from_us = self
+            .event_from
+            .as_deref()
+            .map(weir_meter::time::parse_rfc3339)
+            .transpose()
+            .map_err(|error| definition("eventFrom", error))?;
+        let draft = MeterDraft {
+            slug: self.slug,
+            name: self.name,
+            description: self.description,
+            metadata: self.metadata,
+            event_type: self.event_type,
+            aggregation,
+            value_property: self.value_property,
+            group_by: self.group_by.unwrap_or_default(),
+            event_from_us,
+        };
+        Ok(draft)
+    }
+}
+
+fn definition(field: &str, reason: impl std::fmt::Display) -> QueryError {
+    QueryError::invalid("invalid-meter", format!("{field}: {reason}"))
+}
+
+/// `Meter`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MeterBody {
+    id: String,
+    slug: String,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<BTreeMap<String, String>>,
+    aggregation: &'static str,
+    event_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_property: Option<String>,
+    group_by: BTreeMap<String, String>,
+    created_at: String,
+    updated_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_at: Option<String>,
+}
+
+impl From<&Meter> for MeterBody {
+    fn from(meter: &Meter) -> Self {
+        Self {
+            id: meter.id.to_string(),
+            slug: meter.slug.clone(),
+            name: meter.name.clone(),
+            description: meter.description.clone(),
+            metadata: meter.metadata.clone(),
+            aggregation: meter.aggregation.name(),
+            event_type: meter.event_type.clone(),
+            event_from: meter.event_from_us.map(format_utc),
+            value_property: meter.value_property.clone(),
+            group_by: meter.group_by.clone(),
+            created_at: format_utc(meter.created_at_us),
+            updated_at: format_utc(meter.updated_at_us),
+            deleted_at: meter.deleted_at_us.map(format_utc),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_and_orders_are_read() {
+        let query =
+            meter_query("page=3&pageSize=10&orderBy=updatedAt&order=DESC&includeDeleted=true").unwrap();
+        let expected = MeterQuery {
+            include_deleted: true,
+            order_by: MeterOrder::UpdatedAt,
+            descending: true,
+            offset: 20,
+            limit: 10,
+        };
+        assert_eq!(query, expected);
+        assert_eq!(meter_query("").unwrap().limit, PAGE_SIZE);
+        for bad in [
+            "page=0",
+            "pageSize=1001",
+            "page=x",
+            "order=asc",
+            "orderBy=id",
+            "includeDeleted=1",
+            "page=1&page=1",
+        ] {
+            assert!(meter_query(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ids_begin_with_their_time() {
+        let id = new_id(1_704_067_200_123_456, u128::MAX);
+        assert_eq!(id.0 >> 80, 1_704_067_200_123);
+        assert_eq!(id.to_string(), "01HK153X3VZZZZZZZZZZZZZZZZ");
+    }
+}

@@ -1,0 +1,38 @@
+//! The bounds of queries, each with its default.
+
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryOptions {
+    /// Queries that run at the same time; others wait for their turn within their deadline.
+    pub concurrent_queries_max: usize,
+    /// Queries that wait for their turn; more are answered 503.
+    pub waiting_queries_max: usize,
+    /// How long a query may take, waiting included.
+    pub deadline: Duration,
+    /// How long a query waits for the position it was given.
+    pub position_wait: Duration,
+    /// Rows at rest that one query may fold because no window covers them.
+    pub rows_folded_max: u64,
+    /// Windows, or members of them, that folding rows may make in one query.
+    pub windows_folded_max: usize,
+    /// Rows of an answer.
+    pub result_rows_max: usize,
+    /// Memory of one query inside the query engine.
+    pub memory_bytes_max: usize,
+}
+
+impl Default for QueryOptions {
+    fn default() -> Self {
+        Self {
+            concurrent_queries_max: 8,
+            waiting_queries_max: 256,
+            deadline: Duration::from_secs(60),
+            position_wait: Duration::from_secs(10),
+            rows_folded_max: 20_000_000,
+            windows_folded_max: 2_000_000,
+            result_rows_max: 100_000,
+            memory_bytes_max: 512 << 20,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Positions: what `Weir-Position` asks a query to wait for, and the position of everything that
+//! was acknowledged so far.
+
+use tokio::time::{Instant, timeout};
+use weir_meter::{Namespace, OffsetRange};
+use weir_proto::{Position, PositionKind};
+
+use crate::error::QueryError;
+use crate::metrics;
+use crate::service::QueryService;
+
+impl QueryService {
+    /// Waits until everything up to the position is visible.
+    pub async fn reach(&self, token: &str, namespace: &Namespace) -> Result<(), QueryError> {
+        let position = self.position_key.open(token, namespace.as_str())?;
+        if position.incarnation != self.parts.catalog.installation().incarnation {
+            return Err(QueryError::invalid(
+                "invalid-position",
+                "the position was made before the catalog was restored and means nothing now; take a new one from a fresh answer",
+            ));
+        }
+        if position.kind == PositionKind::Exactly {
+            return Err(QueryError::invalid(
+                "invalid-position",
+                "the position asks for an answer as of exactly it, which this server cannot give yet; send one that ingest returned",
+            ));
+        }
+        let begun = Instant::now();
+        let mut visible = self.parts.store.head().visible();
+        let wait = timeout(self.options.position_wait, visible.wait_for(|ends| reached(ends, &position)));
+        let reached = matches!(wait.await, Ok(Ok(_)));
+        metrics::position_waited(begun);
+        if reached {
+            Ok(())
+        } else {
+            Err(QueryError::PositionNotVisible { waited_s: self.options.position_wait.as_secs() })
+        }
+    }
+
+    /// A token for everything that is durable in the log now: a query given it sees all of it.
+    pub async fn current_position(&self, namespace: &Namespace) -> Result<String, QueryError> {
+        let ends = (self.parts.log_ends)();
+        let epochs = self.parts.catalog.epochs().await?;
+        let revision = self.parts.catalog.listing().await?.revision;
+        let mut offsets = ends;
+        offsets.sort_unstable();
+        let position = Position {
+            kind: PositionKind::AtLeast,
+            incarnation: self.parts.catalog.installation().incarnation,
+            epoch: epochs.last().map_or(0, |epoch| epoch.epoch),
+            offsets,
+            revision,
+        };
+        let random = self.parts.entropy.random_u128().to_le_bytes();
+        let nonce = random
+            .first_chunk()
+            .ok_or_else(|| QueryError::internal("position token", "too little randomness"))?;
+        Ok(self.position_key.seal(&position, namespace.as_str(), *nonce))
+    }
+}
+
+/// True if the visible ends lie at or above every offset of the position. An older epoch was
+/// drained before its successor opened, so anything visible in a newer one is above it.
+fn reached(visible: &[OffsetRange], position: &Position) -> bool {
+    position.offsets.iter().all(|(partition, offset)| {
+        *offset == 0
+            || visible.iter().any(|end| {
+                end.epoch > position.epoch
+                    || (end.epoch == position.epoch && end.partition == *partition && end.to >= *offset)
+            })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_named_partition_must_be_visible() {
+        let position = |offsets: &[(u32, u64)]| Position {
+            kind: PositionKind::AtLeast,
+            incarnation: 1,
+            epoch: 2,
+            offsets: offsets.to_vec(),
+            revision: 0,
+        };
+        let end = |epoch, partition, to| OffsetRange { epoch, partition, from: 0, to };
+        let visible = [end(2, 0, 10), end(2, 1, 5)];
+        assert!(reached(&visible, &position(&[(0, 10), (1, 4)])));
+        assert!(!reached(&visible, &position(&[(0, 11)])));
+        assert!(!reached(&visible, &position(&[(0, 1), (2, 1)])));
+        assert!(reached(&visible, &position(&[(2, 0)])));
+        assert!(!reached(&[end(1, 0, 99)], &position(&[(0, 1)])));
+        assert!(reached(&[end(3, 0, 0)], &position(&[(0, 99)])));
+    }
+}

@@ -1,0 +1,270 @@
+//! A usage question, checked: OpenMeter's contract 4.3 and 4.4. The two ways to ask (query string and
+//! JSON body) meet in `UsageParams`; `UsageRequest` is what the meter makes of it.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use weir_meter::Meter;
+use weir_meter::time::parse_rfc3339;
+use weir_meter::zone::{WindowSize, zone};
+
+use crate::error::QueryError;
+use crate::filter::{Filter, FilterBudget};
+
+/// Subjects, group-bys and customers that one request may name.
+pub const NAMES_MAX: usize = 100;
+const CLIENT_ID_CHARS_MAX: usize = 36;
+const SECOND_US: i64 = 1_000_000;
+
+/// The question as sent.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageParams {
+    pub client_id: Option<String>,
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub window_size: Option<String>,
+    pub window_time_zone: Option<String>,
+    pub subject: Option<Vec<String>>,
+    pub filter_customer_id: Option<Vec<String>>,
+    pub filter_group_by: Option<BTreeMap<String, Vec<String>>>,
+    pub advanced_meter_group_by_filters: Option<Map<String, Value>>,
+    pub group_by: Option<Vec<String>>,
+}
+
+/// A question about one meter.
+#[derive(Clone, Debug)]
+pub struct UsageRequest {
+    /// Whole seconds, in microseconds; from inside, to outside.
+    pub from_us: Option<i64>,
+    pub to_us: Option<i64>,
+    pub window_size: Option<WindowSize>,
+    /// The zone that was asked for; None means UTC and times with `Z`.
+    pub zone: Option<TimeZone>,
+    /// None means every subject.
+    pub subjects: Option<Vec<String>>,
+    pub by_subject: bool,
+    /// Group-by keys in the order asked for, each with its place among the meter's keys.
+    pub group_by: Vec<(String, usize)>,
+    /// Conditions on group values, by the key's place among the meter's keys.
+    pub filters: Vec<(usize, Filter)>,
+}
+
+impl UsageParams {
+    pub fn from_json(body: &[u8]) -> Result<Self, QueryError> {
+        serde_json::from_slice(body).map_err(|error| {
+            QueryError::invalid("invalid-body", format!("the body is not a meter query: {error}"))
+        })
+    }
+
+    /// From the query string. Arrays repeat their parameter; unknown parameters are let pass.
+    pub fn from_query(query: &str) -> Result<Self, QueryError> {
+        let mut params = Self::default();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let value = value.into_owned();
+            match &*name {
+                "clientId" => once(&mut params.client_id, &name, value)?,
+                "from" => once(&mut params.from, &name, value)?,
+                "to" => once(&mut params.to, &name, value)?,
+                "windowSize" => once(&mut params.window_size, &name, value)?,
+                "windowTimeZone" => once(&mut params.window_time_zone, &name, value)?,
+                "subject" => params.subject.get_or_insert_default().push(value),
+                "groupBy" => params.group_by.get_or_insert_default().push(value),
+                "filterCustomerId" => params.filter_customer_id.get_or_insert_default().push(value),
+                "advancedMeterGroupByFilters" => {
+                    let filters = serde_json::from_str(&value).map_err(|error| {
+                        QueryError::invalid(
+                            "invalid-filter",
+                            format!("{name} is not a JSON object of filters: {error}"),
+                        )
+                    })?;
+                    once(&mut params.advanced_meter_group_by_filters, &name, filters)?;
+                }
+                "filterGroupBy" => {
+                    return Err(QueryError::invalid(
+                        "invalid-filter",
+                        "invalid group by filter: write it as filterGroupBy[key]=value",
+                    ));
+                }
+                _ => {
+                    let key = name.strip_prefix("filterGroupBy[").and_then(|rest| rest.strip_suffix(']'));
+                    if let Some(key) = key {
+                        let filters = params.filter_group_by.get_or_insert_default();
+                        filters.entry(key.to_owned()).or_default().push(value);
+                    }
+                }
+            }
+        }
+        Ok(params)
+    }
+
+    /// What can be said to be wrong without knowing the meter is said first.
+    pub fn check(&self) -> Result<(), QueryError> {
+        check_client_id(self.client_id.as_deref())?;
+        for (name, list) in [
+            ("subject", &self.subject),
+            ("groupBy", &self.group_by),
+            ("filterCustomerId", &self.filter_customer_id),
+        ] {
+            if let Some(count) = list.as_ref().map(Vec::len).filter(|count| *count > NAMES_MAX) {
+                return Err(parameter(format!("{name} has {count} values, at most {NAMES_MAX} are allowed")));
+            }
+        }
+        let range = (time("from", self.from.as_deref())?, time("to", self.to.as_deref())?);
+        if let (Some(from), Some(to)) = range
+            && from >= to
+        {
+            return Err(parameter("from must be before to (both are cut to whole seconds)"));
+        }
+        self.window_size()?;
+        self.zone()?;
+        Ok(())
+    }
+
+    fn window_size(&self) -> Result<Option<WindowSize>, QueryError> {
+        self.window_size
+            .as_deref()
+            .map(|name| {
+                WindowSize::from_name(name).ok_or_else(|| {
+                    parameter(format!("unknown windowSize {name:?}; there are MINUTE, HOUR, DAY and MONTH"))
+                })
+            })
+            .transpose()
+    }
+
+    fn zone(&self) -> Result<Option<TimeZone>, QueryError> {
+        self.window_time_zone
+            .as_deref()
+            .map(|name| {
+                zone(name).ok_or_else(|| {
+                    parameter(format!(
+                        "unknown windowTimeZone {name:?}; give an IANA name such as Europe/Berlin"
+                    ))
+                })
+            })
+            .transpose()
+    }
+}
+
+impl UsageRequest {
+    pub fn new(params: UsageParams, meter: &Meter) -> Result<Self, QueryError> {
+        params.check()?;
+        if params.filter_customer_id.as_ref().is_some_and(|customers| !customers.is_empty()) {
+            return Err(no_customers("filterCustomerId"));
+        }
+        let place = |key: &str| meter.group_by.keys().position(|k| k == key);
+        let mut by_subject = false;
+        let mut group_by: Vec<(String, usize)> = Vec::new();
+        for key in params.group_by.iter().flatten() {
+            match key.as_str() {
+                "subject" => by_subject = true,
+                "customer_id" => return Err(no_customers("groupBy=customer_id")),
+                _ if group_by.iter().any(|(k, _)| k == key) => {}
+                _ => {
+                    let place = place(key).ok_or_else(|| {
+                        QueryError::invalid("invalid-group-by", format!("invalid group by: {key}"))
+                    })?;
+                    group_by.push((key.clone(), place));
+                }
+            }
+        }
+        let mut subjects = params.subject.clone().filter(|subjects| !subjects.is_empty());
+        if let Some(subjects) = &mut subjects {
+            // A filter on subjects groups by them.
+            by_subject = true;
+            subjects.sort_unstable();
+            subjects.dedup();
+        }
+        Ok(Self {
+            from_us: time("from", params.from.as_deref())?,
+            to_us: time("to", params.to.as_deref())?,
+            window_size: params.window_size()?,
+            zone: params.zone()?,
+            subjects,
+            by_subject,
+            group_by,
+            filters: filters(&params, place)?,
+        })
+    }
+
+    /// True if the answer is one total over everything.
+    pub fn is_total(&self) -> bool {
+        self.window_size.is_none() && !self.by_subject && self.group_by.is_empty()
+    }
+}
+
+fn filters(
+    params: &UsageParams,
+    place: impl Fn(&str) -> Option<usize>,
+) -> Result<Vec<(usize, Filter)>, QueryError> {
+    let simple = params.filter_group_by.iter().flatten();
+    let advanced = params.advanced_meter_group_by_filters.iter().flatten();
+    if simple.clone().next().is_some() && advanced.clone().next().is_some() {
+        return Err(QueryError::invalid(
+            "invalid-filter",
+            "filterGroupBy and advancedMeterGroupByFilters must not be given together",
+        ));
+    }
+    let place = |key: &str| {
+        place(key).ok_or_else(|| {
+            QueryError::invalid(
+                "invalid-filter",
+                format!("invalid group by filter: {key} is no group by of the meter"),
+            )
+        })
+    };
+    let mut budget = FilterBudget::default();
+    let mut filters = Vec::new();
+    for (key, values) in simple {
+        let place = place(key)?;
+        filters.extend(Filter::any_of(values.clone(), &mut budget)?.map(|filter| (place, filter)));
+    }
+    for (key, filter) in advanced {
+        let place = place(key)?;
+        filters.extend(Filter::parse(filter, &mut budget)?.map(|filter| (place, filter)));
+    }
+    Ok(filters)
+}
+
+pub(crate) fn check_client_id(client_id: Option<&str>) -> Result<(), QueryError> {
+    match client_id.map(|id| id.chars().count()) {
+        Some(count) if count == 0 || count > CLIENT_ID_CHARS_MAX => {
+            Err(parameter(format!("clientId has {count} characters, 1 to {CLIENT_ID_CHARS_MAX} are allowed")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A time in microseconds, cut to whole seconds.
+pub(crate) fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, QueryError> {
+    text.map(|text| {
+        let time_us =
+            parse_rfc3339(text).map_err(|error| parameter(format!("{name} is not a time: {error}")))?;
+        Ok(time_us - time_us.rem_euclid(SECOND_US))
+    })
+    .transpose()
+}
+
+/// Sets a parameter that may be given once.
+pub(crate) fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), QueryError> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(parameter(format!("{name} is given twice"))),
+    }
+}
+
+pub(crate) fn parameter(detail: impl Into<String>) -> QueryError {
+    QueryError::invalid("invalid-parameter", detail)
+}
+
+pub(crate) fn no_customers(what: &str) -> QueryError {
+    QueryError::invalid(
+        "customers-unsupported",
+        format!("{what} needs customers, and this server has none yet; use subject instead"),
+    )
+}
+
+#[cfg(test)]
+mod tests;

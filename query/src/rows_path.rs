@@ -1,0 +1,151 @@
+//! The rows path: folds rows at rest, with the same code that makes windows, for what no window
+//! covers: the tail that a flush left open, meters that are younger than their events, minutes that
+//! the query's bounds cut.
+
+use std::sync::Arc;
+
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::datatypes::{Int64Type, UInt32Type, UInt64Type};
+use futures::StreamExt as _;
+use weir_meter::fold::{FoldEvent, FoldScratch, Folder};
+use weir_meter::hash::HashKey;
+use weir_meter::window::{MeterWindows, WindowSet};
+use weir_meter::zone::Windows;
+use weir_meter::{Coordinates, Meter};
+use weir_store::{RowScan, ScanCounters, Store};
+
+use crate::error::QueryError;
+use crate::planner::RowPart;
+
+/// Members are counted, for their bound, once in so many batches.
+const BATCHES_BETWEEN_COUNTS: usize = 16;
+
+/// What to fold and how much of it at most.
+pub(crate) struct RowsPath<'q> {
+    pub(crate) store: &'q dyn Store,
+    pub(crate) meter: &'q Meter,
+    pub(crate) subjects: Option<&'q Vec<String>>,
+    /// The query's windows; without a window size all events of a group fall into one.
+    pub(crate) windows: Option<Windows>,
+    pub(crate) key: HashKey,
+    pub(crate) rows_max: u64,
+    pub(crate) windows_max: usize,
+}
+
+impl RowsPath<'_> {
+    /// The windows of every row of the parts. They begin where the query's own windows begin.
+    pub(crate) async fn fold(
+        mut self,
+        parts: &[RowPart],
+        counters: &Arc<ScanCounters>,
+    ) -> Result<Arc<MeterWindows>, QueryError> {
+        let folder = Folder::new([self.meter], self.key)
+            .map_err(|error| QueryError::internal("a stored meter's path", error))?;
+        let mut scratch = FoldScratch::default();
+        let mut set = WindowSet::default();
+        let (mut rows, mut batches) = (0_u64, 0_usize);
+        for part in parts {
+            let mut stream = self.store.scan_rows(self.scan(part, counters));
+            while let Some(batch) = stream.next().await {
+                let batch = batch?;
+                rows = rows.saturating_add(batch.num_rows() as u64);
+                if rows > self.rows_max {
+                    return Err(too_many_rows(self.rows_max));
+                }
+                self.fold_batch(&batch, &folder, &mut scratch, &mut set)?;
+                batches += 1;
+                self.check_size(&set, batches)?;
+                // Folding is work of the processor: let others have their turn.
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(set.meters.remove(&self.meter.key()).unwrap_or_default())
+    }
+
+    fn scan(&self, part: &RowPart, counters: &Arc<ScanCounters>) -> RowScan {
+        let mut columns = vec!["epoch", "partition", "offset", "record_time", "subject", "time"];
+        if self.meter.value_property.is_some() || !self.meter.group_by.is_empty() {
+            columns.push("data");
+        }
+        RowScan {
+            sources: part.sources.clone(),
+            offsets: part.offsets.clone(),
+            namespace: Some(self.meter.namespace.clone()),
+            event_type: Some(self.meter.event_type.clone()),
+            subjects: self.subjects.cloned(),
+            times_us: Some(part.times.iter().map(|t| t.pair()).collect()),
+            counted_only: true,
+            columns,
+            counters: Arc::clone(counters),
+        }
+    }
+
+    fn fold_batch(
+        &mut self,
+        batch: &RecordBatch,
+        folder: &Folder,
+        scratch: &mut FoldScratch,
+        set: &mut WindowSet,
+    ) -> Result<(), QueryError> {
+        let missing = |name: &'static str| QueryError::internal("rows at rest lack a column", name);
+        let column = |name: &'static str| batch.column_by_name(name).ok_or_else(|| missing(name));
+        let epochs = column("epoch")?.as_primitive_opt::<UInt32Type>().ok_or_else(|| missing("epoch"))?;
+        let partitions =
+            column("partition")?.as_primitive_opt::<UInt32Type>().ok_or_else(|| missing("partition"))?;
+        let offsets = column("offset")?.as_primitive_opt::<UInt64Type>().ok_or_else(|| missing("offset"))?;
+        let record_times =
+            column("record_time")?.as_primitive_opt::<Int64Type>().ok_or_else(|| missing("record_time"))?;
+        let subjects = column("subject")?.as_string_opt::<i32>().ok_or_else(|| missing("subject"))?;
+        let times = column("time")?.as_primitive_opt::<Int64Type>().ok_or_else(|| missing("time"))?;
+        let data = batch.column_by_name("data").and_then(|data| data.as_string_opt::<i32>());
+        for row in 0..batch.num_rows() {
+            if subjects.is_null(row) || times.is_null(row) {
+                return Err(QueryError::internal("a counted row at rest has no", "subject or time"));
+            }
+            let time_us = times.value(row);
+            let event = FoldEvent {
+                namespace: &self.meter.namespace,
+                event_type: &self.meter.event_type,
+                subject: subjects.value(row),
+                time_us,
+                record_time_us: record_times.value(row),
+                at: Coordinates {
+                    epoch: epochs.value(row),
+                    partition: partitions.value(row),
+                    offset: offsets.value(row),
+                },
+                data: data.filter(|data| data.is_valid(row)).map(|data| data.value(row).as_bytes()),
+            };
+            let start_us = self.windows.as_mut().map_or(0, |windows| windows.window(time_us).0);
+            folder.fold(&event, start_us, scratch, set);
+        }
+        Ok(())
+    }
+
+    fn check_size(&self, set: &WindowSet, batches: usize) -> Result<(), QueryError> {
+        let Some(windows) = set.meters.get(&self.meter.key()) else { return Ok(()) };
+        let mut count = windows.windows.len();
+        if batches.is_multiple_of(BATCHES_BETWEEN_COUNTS) {
+            count = count.max(windows.members.iter().map(|(_, members)| members.len()).sum());
+        }
+        if count > self.windows_max {
+            return Err(QueryError::invalid(
+                "query-too-large",
+                format!(
+                    "events that no stored window answers make more than {} windows or distinct values; ask for a shorter range of time, larger windows or one subject",
+                    self.windows_max
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn too_many_rows(rows_max: u64) -> QueryError {
+    QueryError::invalid(
+        "query-too-large",
+        format!(
+            "more than {rows_max} events would have to be read one by one, as no stored window answers them (yet); ask for a shorter range of time in whole minutes, or one subject"
+        ),
+    )
+}
