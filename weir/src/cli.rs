@@ -41,7 +41,7 @@ async fn run(command: Command) -> Result<(), Failure> {
             logging::start(&settings);
             let data_dir = settings.data_dir.display().to_string();
             let ready = move |addr| {
-                output::note(&format!("Weir listens on http://{addr}, data in {data_dir}; Ctrl-C stops it"));
+                output::note(&format!("listening on http://{addr}, data in {data_dir}; Ctrl-C stops it"));
             };
             // Boxed, because it holds every service and would otherwise be copied about.
             Box::pin(serve::run(settings, ready)).await?;

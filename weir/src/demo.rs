@@ -54,7 +54,12 @@ pub async fn run(options: &Options) -> Result<(), Failure> {
         client.url(),
         folder.display()
     );
-    let told = tell(&client, &opening, options.exit, style).await;
+    let told = async {
+        output::data(&opening)?;
+        tell(&client, style, &output::data).await?;
+        output::data(&farewell(client.url(), options.exit, style))
+    }
+    .await;
     if told.is_ok() && !options.exit {
         wait_for_the_end().await;
         output::note("stopping");
@@ -63,14 +68,16 @@ pub async fn run(options: &Options) -> Result<(), Failure> {
     told
 }
 
-/// The demo itself, against any server.
-async fn tell(client: &Client, opening: &str, exit: bool, style: Style) -> Result<(), Failure> {
-    output::data(opening)?;
+/// The demo itself, against any server; `say` is given the text for stdout.
+pub async fn tell(
+    client: &Client,
+    style: Style,
+    say: &(dyn Fn(&str) -> Result<(), Failure> + Sync),
+) -> Result<(), Failure> {
     let made = flights::make_meters(client).await?;
     let (taken, position, elapsed) = flights::send(client).await?;
-    output::data(&format!("{made}\n{}, each on disk before its answer\n\n", send::summary(taken, elapsed)))?;
-    answers::show(client, position.as_deref(), style).await?;
-    output::data(&farewell(client.url(), exit, style))
+    say(&format!("{made}\n{}, each on disk before its answer\n\n", send::summary(taken, elapsed)))?;
+    answers::show(client, position.as_deref(), style, say).await
 }
 
 /// Settings as `weir serve` has them, but quiet: the demo speaks for itself.

@@ -45,10 +45,13 @@ pub async fn run(client: &Client, options: &Options) -> Result<(), Failure> {
         if let Some(failure) = outcome.failure {
             let failure =
                 if options.files.len() > 1 { failure.detail(format!("in {name}")) } else { failure };
-            return Err(failure.detail(format!(
-                "{} events were taken before, and count once if they are sent again",
-                grouped_digits(&taken.to_string())
-            )));
+            return Err(failure.detail(match taken {
+                0 => "no events were taken".to_owned(),
+                _ => format!(
+                    "{} events were taken, and count once if they are sent again",
+                    grouped_digits(&taken.to_string())
+                ),
+            }));
         }
     }
     output::note(&summary(taken, begin.elapsed()));

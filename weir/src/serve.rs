@@ -1,34 +1,263 @@
 //! Wires the services to their log, store and catalog, and runs them in this process.
 
-use std::net::SocketAddr;
+mod health;
+mod http;
+mod lock;
+mod metrics;
+mod parts;
+mod services;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use weir_aggregator::AggregatorError;
+use weir_catalog::{Catalog, CatalogError};
+use weir_ingest::IngestService;
+use weir_log::{Log, LogError};
+use weir_meter::environment::{Clock, Entropy};
+use weir_meter::hash::HashKey;
+use weir_store::StoreError;
+
+use crate::environment::{OsEntropy, SystemClock};
 use crate::settings::Settings;
+use health::Health;
+
+/// Bytes of records that are taken and folded in one step.
+const STEP_BYTES: usize = 512 * 1024;
+/// How long a drained server may take to bring its head to rest. What does not make it is in the log.
+const FLUSH_GRACE: Duration = Duration::from_secs(60);
 
 /// Why the server could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    #[error("not built yet")]
-    NotBuilt,
+    #[error("{path} is in use by another Weir process; stop that one, or choose another --data-dir")]
+    InUse { path: String },
+    #[error("cannot use {path}: {source}")]
+    Folder { path: String, source: std::io::Error },
+    #[error(
+        "the catalog {catalog} is missing, but {data} holds data that belongs to one; bring the catalog back, \
+         or choose an empty --data-dir"
+    )]
+    LostCatalog { catalog: String, data: String },
+    #[error(
+        "the log was made with {stored} partitions, the settings ask for {asked}; identities cannot move, so set \
+         partitions = {stored}"
+    )]
+    Partitions { stored: u32, asked: u32 },
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("metrics cannot be set up: {0}")]
+    Metrics(String),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Aggregator(#[from] AggregatorError),
+    #[error("a part of the server stopped unexpectedly: {0}")]
+    Task(String),
 }
 
 /// A server that runs in this process.
-#[derive(Debug)]
 pub struct Running {
     pub addr: SocketAddr,
     pub telemetry_addr: Option<SocketAddr>,
+    health: Arc<Health>,
+    ingest: Arc<IngestService>,
+    log: Arc<dyn Log>,
+    catalog: Arc<dyn Catalog>,
+    stop_serving: CancellationToken,
+    stop_telemetry: CancellationToken,
+    stop_folding: CancellationToken,
+    servers: Vec<JoinHandle<()>>,
+    telemetry: Option<JoinHandle<()>>,
+    folding: JoinHandle<Result<(), AggregatorError>>,
+    shutdown_grace: Duration,
+    /// Goes last: nobody else may open the folders before everything is closed.
+    _lock: lock::FolderLock,
 }
 
-impl Running {
-    /// Stops taking requests, finishes what is under way and closes the files.
-    pub async fn stop(self) {}
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("addr", &self.addr).finish_non_exhaustive()
+    }
 }
 
 /// Runs until the process is told to stop; calls `ready` once requests are taken.
-pub async fn run(_settings: Settings, _ready: impl FnOnce(SocketAddr)) -> Result<(), ServeError> {
-    Err(ServeError::NotBuilt)
+pub async fn run(settings: Settings, ready: impl FnOnce(SocketAddr)) -> Result<(), ServeError> {
+    let mut running = start(settings).await?;
+    ready(running.addr);
+    tokio::select! {
+        signal = stop_signal() => {
+            tracing::info!(signal, "stopping: finishing requests, then flushing");
+            running.stop().await
+        }
+        folded = &mut running.folding => Err(folding_error(folded)),
+    }
 }
 
 /// Starts the server and returns once it takes requests.
-pub async fn start(_settings: Settings) -> Result<Running, ServeError> {
-    Err(ServeError::NotBuilt)
+pub async fn start(settings: Settings) -> Result<Running, ServeError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::default());
+    let prometheus = metrics::recorder()?;
+    let parts = parts::open(&settings, &clock, &entropy).await?;
+    if let Some(path) = std::env::var_os("WEIR_PHASE_FILE") {
+        let path = std::path::PathBuf::from(path);
+        weir_log::phase::install(&path)
+            .map_err(|source| ServeError::Folder { path: path.display().to_string(), source })?;
+    }
+    let hash_key = HashKey::new(parts.catalog.installation().hash_key);
+
+    let (service, aggregator) = weir_aggregator::Service::start(
+        weir_aggregator::Parts {
+            log: Arc::clone(&parts.log),
+            store: Arc::clone(&parts.store),
+            catalog: Arc::clone(&parts.catalog),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            hash_key,
+        },
+        weir_aggregator::Options {
+            flush_interval: settings.flush_interval,
+            flush_records: settings.flush_events,
+            flush_bytes: settings.flush_bytes,
+            step_bytes: STEP_BYTES,
+            identity_window_us: i64::try_from(parts.epoch.identity_window_s.saturating_mul(1_000_000))
+                .unwrap_or(i64::MAX),
+        },
+    )
+    .await?;
+
+    let health = Arc::new(Health {
+        log: Arc::clone(&parts.log),
+        aggregator,
+        aggregator_stopped: AtomicBool::new(false),
+        draining: AtomicBool::new(false),
+    });
+    let ingest = services::ingest(&settings, &parts, &entropy);
+    let query = services::query(&settings, &parts, &clock, &entropy);
+    let routes = weir_ingest::router(Arc::clone(&ingest)).merge(weir_query::router(query));
+    let grpc = services::grpc(Arc::clone(&ingest)).await?;
+    let api = http::router(routes, grpc, health::routes(Arc::clone(&health)), Arc::clone(&entropy));
+
+    let stop_serving = CancellationToken::new();
+    let stop_telemetry = CancellationToken::new();
+    let listener = bind(settings.listen).await?;
+    let addr = listener.local_addr().map_err(|source| ServeError::Listen { address: settings.listen, source })?;
+    let mut telemetry_addr = None;
+    let mut telemetry = None;
+    if let Some(address) = settings.telemetry_listen {
+        let listener = bind(address).await?;
+        telemetry_addr = listener.local_addr().ok();
+        let routes = metrics::routes(prometheus).merge(health::routes(Arc::clone(&health)));
+        telemetry = Some(serve_routes(listener, routes, stop_telemetry.clone()));
+    }
+    let stop_folding = CancellationToken::new();
+    let folding = tokio::spawn(watch_folding(service, stop_folding.clone(), Arc::clone(&health)));
+    let servers = vec![serve_routes(listener, api, stop_serving.clone())];
+    Ok(Running {
+        addr,
+        telemetry_addr,
+        health,
+        ingest,
+        log: parts.log,
+        catalog: parts.catalog,
+        stop_serving,
+        stop_telemetry,
+        stop_folding,
+        servers,
+        telemetry,
+        folding,
+        shutdown_grace: settings.shutdown_grace,
+        _lock: parts.lock,
+    })
+}
+
+impl Running {
+    /// Readiness goes false, requests under way finish, what is durable is folded and flushed, files
+    /// are closed. An error says what is not at rest; it is in the log and comes back at the next start.
+    pub async fn stop(self) -> Result<(), ServeError> {
+        self.health.draining.store(true, Ordering::Release);
+        self.ingest.drain();
+        self.stop_serving.cancel();
+        for mut server in self.servers {
+            if tokio::time::timeout(self.shutdown_grace, &mut server).await.is_err() {
+                tracing::warn!(grace = ?self.shutdown_grace, "requests were still under way; they are cut off");
+                server.abort();
+            }
+        }
+        self.log.close().await;
+        self.stop_folding.cancel();
+        let folded = match tokio::time::timeout(FLUSH_GRACE, self.folding).await {
+            Ok(Ok(result)) => result.map_err(ServeError::from),
+            Ok(Err(error)) => Err(ServeError::Task(error.to_string())),
+            Err(_) => Err(ServeError::Task(format!("the last flush took longer than {FLUSH_GRACE:?}"))),
+        };
+        self.catalog.close().await;
+        self.stop_telemetry.cancel();
+        if let Some(telemetry) = self.telemetry {
+            telemetry.abort();
+        }
+        folded
+    }
+}
+
+async fn watch_folding(
+    service: weir_aggregator::Service,
+    stop: CancellationToken,
+    health: Arc<Health>,
+) -> Result<(), AggregatorError> {
+    let result = service.run(stop).await;
+    health.aggregator_stopped.store(true, Ordering::Release);
+    if let Err(error) = &result {
+        tracing::error!(%error, "the aggregator stopped");
+    }
+    result
+}
+
+fn folding_error(folded: Result<Result<(), AggregatorError>, tokio::task::JoinError>) -> ServeError {
+    match folded {
+        Ok(Err(error)) => error.into(),
+        Ok(Ok(())) => ServeError::Task("folding ended although nobody asked it to".to_owned()),
+        Err(error) => ServeError::Task(error.to_string()),
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
+}
+
+fn serve_routes(listener: TcpListener, routes: Router, stop: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let served = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!(%error, "a listener stopped");
+        }
+    })
+}
+
+/// SIGTERM or Ctrl-C, whichever comes first.
+async fn stop_signal() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let term = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut term) => {
+                term.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = term => "SIGTERM",
+        _ = tokio::signal::ctrl_c() => "Ctrl-C",
+    }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::milliseconds;
 use crate::client::Client;
-use crate::output::{self, Column, Failure, Grid, Style, bar, grouped_digits};
+use crate::output::{Column, Failure, Grid, Style, bar, grouped_digits};
 use crate::query::Question;
 use crate::query::answer::{Answer, Row};
 
@@ -20,8 +20,13 @@ const BAR_CHARS: usize = 20;
 const FULL_DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Asks everything and prints the answers.
-pub(super) async fn show(client: &Client, position: Option<&str>, style: Style) -> Result<(), Failure> {
-    let asking = Asking { client, position, style };
+pub(super) async fn show(
+    client: &Client,
+    position: Option<&str>,
+    style: Style,
+    say: &(dyn Fn(&str) -> Result<(), Failure> + Sync),
+) -> Result<(), Failure> {
+    let asking = Asking { client, position, style, say };
     asking.distance_by_day().await?;
     asking.tails_by_origin().await?;
     asking.air_time_by_carrier().await?;
@@ -32,6 +37,7 @@ struct Asking<'a> {
     client: &'a Client,
     position: Option<&'a str>,
     style: Style,
+    say: &'a (dyn Fn(&str) -> Result<(), Failure> + Sync),
 }
 
 impl Asking<'_> {
@@ -86,7 +92,7 @@ impl Asking<'_> {
         let answer: Answer<'_> = self.client.parsed(&text)?;
         let title = self.style.bold(title);
         let took = self.style.faint(&format!("({took})"));
-        output::data(&format!("{title}  {took}\n{}\n", render(&answer, self.style)))
+        (self.say)(&format!("{title}  {took}\n{}\n", render(&answer, self.style)))
     }
 }
 

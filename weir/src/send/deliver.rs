@@ -15,6 +15,7 @@ use crate::output::Failure;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+const NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How a source's events are delivered.
 pub struct Delivery<'a> {
@@ -55,6 +56,7 @@ impl Delivery<'_> {
         let mut under_way: JoinSet<Sent> = JoinSet::new();
         let (retries, mut told) = mpsc::unbounded_channel();
         let mut waiting: Option<Batch> = None;
+        let mut last_notice: Option<Instant> = None;
         let mut more = true;
         let mut refused = false;
         loop {
@@ -76,7 +78,14 @@ impl Delivery<'_> {
                     }
                 },
                 Some(sent) = under_way.join_next() => refused |= !self.note(sent, &mut outcome),
-                Some(text) = told.recv() => (self.notice)(&text),
+                // Batches under way meet the same trouble at the same time; one of them tells it.
+                Some(text) = told.recv() => {
+                    let now = Instant::now();
+                    if last_notice.is_none_or(|last| now.duration_since(last) >= NOTICE_INTERVAL) {
+                        last_notice = Some(now);
+                        (self.notice)(&text);
+                    }
+                }
                 else => break,
             }
             if under_way.is_empty() {

@@ -116,10 +116,11 @@ impl Source {
             }
             // Whoever writes into a pipe may pause, and what came before should not wait for it. If
             // batches pile up, the network is the slower part, and larger batches serve it better.
-            if live && batches.capacity() == batches.max_capacity() {
-                if let Some(batch) = builder.take() {
-                    batches.blocking_send(Ok(batch)).map_err(|_| ReadError::Gone)?;
-                }
+            if live
+                && batches.capacity() == batches.max_capacity()
+                && let Some(batch) = builder.take()
+            {
+                batches.blocking_send(Ok(batch)).map_err(|_| ReadError::Gone)?;
             }
         }
     }

@@ -160,7 +160,7 @@ pub(super) mod file_bytes {
     }
 
     pub(in crate::settings) fn show(value: &u64) -> toml::Value {
-        let whole = UNITS.iter().take(3).find(|(_, factor)| value % factor == 0 && *value > 0);
+        let whole = UNITS.iter().take(3).find(|(_, factor)| value.is_multiple_of(*factor) && *value > 0);
         match whole {
             Some((unit, factor)) => format!("{} {unit}", value / factor).into(),
             None => i64::try_from(*value).unwrap_or(i64::MAX).into(),

@@ -1,0 +1,124 @@
+//! Everything that answers on the API's address: ingest, queries, gRPC, probes, and the layer around
+//! them that names each request, sets its namespace and turns every failure into a problem document.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, middleware};
+use http::{HeaderValue, StatusCode, header};
+use metrics::{counter, histogram};
+use serde_json::json;
+use tokio::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+use weir_meter::Namespace;
+use weir_meter::environment::Entropy;
+use weir_proto::Problem;
+
+use super::metrics::{HTTP_REQUESTS, HTTP_SECONDS};
+
+const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Puts the layers around all routes. gRPC services come as a router of their own.
+pub(super) fn router(services: Router, grpc: Router, health: Router, entropy: Arc<dyn Entropy>) -> Router {
+    services
+        .merge(health)
+        .merge(grpc)
+        .route("/version", get(version))
+        .fallback(not_found)
+        .layer(CatchPanicLayer::custom(|_| {
+            tracing::error!("a request panicked; please report this");
+            Problem::internal().into_response()
+        }))
+        .layer(middleware::from_fn_with_state(entropy, around))
+}
+
+async fn version() -> impl IntoResponse {
+    Json(json!({ "name": "weir", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+async fn not_found(request: Request) -> Response {
+    if is_grpc(request.headers()) {
+        let headers = [("content-type", "application/grpc"), ("grpc-status", "12")];
+        return headers.into_response();
+    }
+    Problem::not_found(format!("there is nothing at {}", request.uri().path())).into_response()
+}
+
+/// Runs around every request: who asks, under which id, and what a failure looks like.
+async fn around(State(entropy): State<Arc<dyn Entropy>>, mut request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let id = request_id(&request, entropy.as_ref());
+    // Until there are keys, everybody is the one namespace; no header or body may say otherwise.
+    request.extensions_mut().insert(Namespace::default());
+    let grpc = is_grpc(request.headers());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+
+    let response = next.run(request).await;
+    let mut response = if grpc { response } else { named_failure(response, &method, &path, &id) };
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let status = response.status().as_u16().to_string();
+    tracing::debug!(%method, %path, %status, request_id = %id, seconds = begun.elapsed().as_secs_f64(), "request");
+    counter!(HTTP_REQUESTS, "route" => route.clone(), "status" => status).increment(1);
+    histogram!(HTTP_SECONDS, "route" => route).record(begun.elapsed().as_secs_f64());
+    response
+}
+
+/// The client's own id if it is short and printable, else a random one.
+fn request_id(request: &Request, entropy: &dyn Entropy) -> String {
+    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    match given {
+        Some(id) if (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()) => {
+            id.to_owned()
+        }
+        _ => format!("{:032x}", entropy.random_u128()),
+    }
+}
+
+/// Gives a problem its request id, and makes a problem of failures that the framework answered.
+fn named_failure(response: Response, method: &http::Method, path: &str, id: &str) -> Response {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let problem = match response.extensions().get::<Problem>() {
+        Some(problem) => problem.clone(),
+        None if response.headers().contains_key(header::CONTENT_TYPE) && path.starts_with("/healthz/") => {
+            return response;
+        }
+        None => framework_problem(status, method, path),
+    };
+    let (parts, _) = response.into_parts();
+    let mut named = problem.for_request(id).into_response();
+    for (name, value) in &parts.headers {
+        if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH && !named.headers().contains_key(name) {
+            named.headers_mut().append(name, value.clone());
+        }
+    }
+    named
+}
+
+fn framework_problem(status: StatusCode, method: &http::Method, path: &str) -> Problem {
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let detail = format!("{method} is not allowed at {path}; the Allow header lists what is");
+            Problem::new(status, "method-not-allowed", detail)
+        }
+        StatusCode::INTERNAL_SERVER_ERROR => Problem::internal(),
+        _ => Problem::new(status, "refused", format!("the request to {path} was refused")),
+    }
+}
+
+fn is_grpc(headers: &http::HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}

@@ -1,0 +1,45 @@
+//! One process per data folder. The lock belongs to the open file, so it goes with the process however
+//! that ends; nothing is left behind for a person to clean up.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use super::ServeError;
+
+/// Held as long as the server runs.
+#[derive(Debug)]
+pub(super) struct FolderLock {
+    _files: Vec<File>,
+}
+
+impl FolderLock {
+    /// Makes the folders if they are missing and locks each of them.
+    pub(super) fn take<'p>(folders: impl IntoIterator<Item = &'p Path>) -> Result<Self, ServeError> {
+        let mut files = Vec::new();
+        let mut locked: Vec<&Path> = Vec::new();
+        for folder in folders {
+            if locked.contains(&folder) {
+                continue;
+            }
+            std::fs::create_dir_all(folder).map_err(|source| ServeError::Folder {
+                path: folder.display().to_string(),
+                source,
+            })?;
+            let path = folder.join("lock");
+            let open = File::options().create(true).truncate(false).write(true).open(&path);
+            let file = open.map_err(|source| ServeError::Folder { path: path.display().to_string(), source })?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(ServeError::InUse { path: folder.display().to_string() });
+                }
+                Err(TryLockError::Error(source)) => {
+                    return Err(ServeError::Folder { path: path.display().to_string(), source });
+                }
+            }
+            files.push(file);
+            locked.push(folder);
+        }
+        Ok(Self { _files: files })
+    }
+}

@@ -1,0 +1,86 @@
+//! Opens the log, the store and the catalog that the settings name, in the order in which each can
+//! check that it belongs to the others.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use weir_catalog::sqlite::{SqliteCatalog, SqliteOptions};
+use weir_catalog::{Catalog, EpochRow};
+use weir_log::Log;
+use weir_log::local::{LocalLog, LocalLogOptions};
+use weir_meter::environment::{Clock, Entropy};
+use weir_store::Store;
+use weir_store::local::LocalStore;
+
+use super::ServeError;
+use super::lock::FolderLock;
+use crate::settings::{CatalogUrl, LogUrl, Settings, StoreUrl};
+
+/// For how long after an accepted event its identity is remembered: belongs to the epoch for ever.
+const IDENTITY_WINDOW_S: u64 = 35 * 24 * 60 * 60;
+
+/// What the log adds to an event: its hashes, its request and its namespace.
+const RECORD_OVERHEAD_BYTES_MAX: usize = 512;
+
+/// Everything at rest, opened.
+pub(super) struct Parts {
+    pub(super) catalog: Arc<dyn Catalog>,
+    pub(super) log: Arc<dyn Log>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) epoch: EpochRow,
+    pub(super) lock: FolderLock,
+}
+
+pub(super) async fn open(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Parts, ServeError> {
+    let LogUrl::File(log_dir) = settings.log.clone();
+    let StoreUrl::File(store_dir) = settings.store.clone();
+    let CatalogUrl::Sqlite(catalog_file) = settings.catalog.clone();
+    let lock = FolderLock::take([settings.data_dir.as_path(), log_dir.as_path(), store_dir.as_path()])?;
+    refuse_lost_catalog(&catalog_file, &log_dir, &store_dir)?;
+
+    let catalog = SqliteCatalog::open(&catalog_file, SqliteOptions::default(), Arc::clone(clock), Arc::clone(entropy)).await?;
+    let installation = catalog.installation().id;
+    let epoch = catalog
+        .ensure_epoch(&log_dir.display().to_string(), settings.partitions, IDENTITY_WINDOW_S, clock.now_us())
+        .await?;
+    if epoch.partitions != settings.partitions {
+        return Err(ServeError::Partitions { stored: epoch.partitions, asked: settings.partitions });
+    }
+    let mut options = LocalLogOptions::new(log_dir, installation, epoch.epoch, epoch.partitions);
+    options.segment_bytes_max = settings.log_segment_bytes;
+    options.queue_bytes_max = settings.log_queue_bytes;
+    // Whatever ingest lets in must fit: the body's events and what the log adds to each.
+    let around_events = settings.batch_events_max.saturating_mul(RECORD_OVERHEAD_BYTES_MAX);
+    options.append_bytes_max = settings.body_bytes_max.saturating_add(around_events);
+    let clock_of_log = Arc::clone(clock);
+    let log = blocking(move || LocalLog::open(options, clock_of_log)).await??;
+    let entropy_of_store = Arc::clone(entropy);
+    let store = blocking(move || LocalStore::open(&store_dir, installation, entropy_of_store)).await??;
+    Ok(Parts { catalog: Arc::new(catalog), log: Arc::new(log), store: Arc::new(store), epoch, lock })
+}
+
+/// A new catalog beside an old log would be a new installation that refuses them with a riddle: say
+/// what is missing instead.
+fn refuse_lost_catalog(catalog: &Path, log_dir: &Path, store_dir: &Path) -> Result<(), ServeError> {
+    if catalog.exists() {
+        return Ok(());
+    }
+    let holds_something = |dir: &PathBuf| {
+        std::fs::read_dir(dir).is_ok_and(|entries| entries.flatten().any(|e| e.file_name() != "lock"))
+    };
+    match [log_dir.to_path_buf(), store_dir.to_path_buf()].iter().find(|dir| holds_something(dir)) {
+        Some(dir) => Err(ServeError::LostCatalog {
+            catalog: catalog.display().to_string(),
+            data: dir.display().to_string(),
+        }),
+        None => Ok(()),
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ServeError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| ServeError::Task(error.to_string()))
+}

@@ -1,0 +1,78 @@
+//! Builds ingest and query from the settings and the opened parts.
+
+use std::sync::Arc;
+
+use axum::Router;
+use weir_ingest::{IngestKeys, IngestOptions, IngestService};
+use weir_meter::environment::{Clock, Entropy};
+use weir_meter::event::EventLimits;
+use weir_meter::hash::HashKey;
+use weir_proto::{FILE_DESCRIPTOR_SET, PositionKey};
+use weir_query::{LogEnds, QueryOptions, QueryParts, QueryService};
+
+use super::ServeError;
+use super::parts::Parts;
+use crate::settings::Settings;
+
+pub(super) fn ingest(settings: &Settings, parts: &Parts, entropy: &Arc<dyn Entropy>) -> Arc<IngestService> {
+    let installation = parts.catalog.installation();
+    let options = IngestOptions {
+        events: EventLimits {
+            batch_events_max: settings.batch_events_max,
+            event_bytes_max: settings.event_bytes_max,
+            ..EventLimits::default()
+        },
+        wire_bytes_max: settings.body_bytes_max,
+        decoded_bytes_max: settings.body_bytes_max,
+        ..IngestOptions::default()
+    };
+    let keys = IngestKeys {
+        hash: HashKey::new(installation.hash_key),
+        position: PositionKey::new(installation.position_key),
+        incarnation: installation.incarnation,
+    };
+    IngestService::new(options, Arc::clone(&parts.log), keys, Arc::clone(entropy))
+}
+
+pub(super) fn query(
+    settings: &Settings,
+    parts: &Parts,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Arc<QueryService> {
+    let options = QueryOptions {
+        concurrent_queries_max: settings.query_concurrency,
+        deadline: settings.query_deadline,
+        ..QueryOptions::default()
+    };
+    let log = Arc::clone(&parts.log);
+    let log_ends: Arc<LogEnds> = Arc::new(move || {
+        (0..log.partitions()).map(|partition| (partition, *log.durable_end(partition).borrow())).collect()
+    });
+    let parts = QueryParts {
+        store: Arc::clone(&parts.store),
+        catalog: Arc::clone(&parts.catalog),
+        clock: Arc::clone(clock),
+        entropy: Arc::clone(entropy),
+        log_ends,
+    };
+    Arc::new(QueryService::new(options, parts))
+}
+
+/// The gRPC services: ingest, health and reflection.
+pub(super) async fn grpc(ingest: Arc<IngestService>) -> Result<Router, ServeError> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let service = weir_ingest::grpc_service(ingest);
+    serving(&reporter, &service).await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(|error| ServeError::Task(format!("gRPC reflection: {error}")))?;
+    // Routes of their own, without a fallback: what is not found is answered by the router around.
+    Ok(tonic::service::Routes::new(service).add_service(health).add_service(reflection).into_axum_router())
+}
+
+async fn serving<S: tonic::server::NamedService>(reporter: &tonic_health::server::HealthReporter, _: &S) {
+    reporter.set_serving::<S>().await;
+}
