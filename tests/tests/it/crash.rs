@@ -1,0 +1,260 @@
+//! The server is killed again and again, at random and in the middle of each thing it does, while four
+//! clients send and send again. Whatever was acknowledged counts exactly once; whatever was not counts
+//! once or not at all. Which thing a kill hit is read afterwards from a file that the server marks, and
+//! the test fails if one of them was never hit: then it has not tested what it says.
+//!
+//! `WEIR_CRASH_KILLS` says how many kills there are.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use num_bigint::BigUint;
+use rand::{Rng as _, SeedableRng as _};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use weir_tests::generate::Rng8;
+use weir_tests::http::{self, Api};
+use weir_tests::reference::{Aggregation, Meter, Query};
+use weir_tests::server::Options;
+use weir_tests::workload::{Outcome, send_until_taken};
+
+use crate::settings;
+
+const KILLS: u32 = 10;
+/// Kills beyond the number asked for, to hit what has not been hit yet.
+const KILLS_EXTRA_MAX: u32 = 40;
+const CLIENTS: u64 = 4;
+const BATCH_EVENTS_MAX: u32 = 20;
+/// How long a server lives at most before it is killed, and how long at least so that clients get on.
+const LIFE: std::ops::Range<u64> = 150..1_200;
+const AIM_LIMIT: Duration = Duration::from_secs(10);
+const RUN_LIMIT: Duration = Duration::from_secs(900);
+
+/// What the server marks: the lane (place in the file), the number, the name.
+const PHASES: [(usize, u8, &str); 5] =
+    [(0, 1, "append"), (0, 2, "sync"), (1, 3, "flush"), (1, 4, "commit"), (1, 5, "cut")];
+
+/// What became of each batch, by its name. A batch of n events holds the values 4^0 to 4^(n-1), so
+/// that its sum tells of each event how often it counts.
+type Ledger = BTreeMap<String, (u32, Outcome)>;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_event_counts_once_through_kills() {
+    let kills = settings::number("WEIR_CRASH_KILLS", KILLS);
+    let seed = settings::number("WEIR_TEST_SEED", 7);
+    println!("crash: seed {seed}");
+    let folder = tempfile::tempdir().unwrap();
+    let mut rng = Rng8::seed_from_u64(seed);
+    let mut options =
+        Options::new(&folder.path().join("data"), &["--flush-interval", "200ms", "--flush-events", "500"]);
+    let phase_file = folder.path().join("phase");
+    options.phase_file = Some(phase_file.clone());
+
+    let mut server = options.start();
+    let api = Api::new(&server.url);
+    for meter in meters() {
+        api.create_meter(&meter).await;
+    }
+    let (address, watched) = watch::channel(Some(api.clone()));
+    let (stop, stopped) = watch::channel(false);
+    let ledger = Arc::new(Mutex::new(Ledger::new()));
+    let deadline = Instant::now() + RUN_LIMIT;
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let rng = Rng8::seed_from_u64(seed * 1_000 + client);
+            let (watched, stopped) = (watched.clone(), stopped.clone());
+            tokio::spawn(send_batches(client, rng, watched, stopped, Arc::clone(&ledger), deadline))
+        })
+        .collect();
+
+    let mut hits = BTreeMap::new();
+    let mut killed = 0;
+    while killed < kills || (missed(&hits).is_some() && killed < kills + KILLS_EXTRA_MAX) {
+        // Every other kill waits for a phase, one not yet hit if there is one.
+        let life = Duration::from_millis(rng.random_range(LIFE));
+        if killed % 2 == 1 || killed >= kills {
+            sleep(Duration::from_millis(LIFE.start)).await;
+            let any = PHASES[rng.random_range(0..PHASES.len())];
+            wait_for(&phase_file, missed(&hits).unwrap_or(any)).await;
+        } else {
+            sleep(life).await;
+        }
+        address.send_replace(None);
+        server.kill();
+        killed += 1;
+        note_hits(&phase_file, &mut hits);
+
+        let acknowledged = ledger.lock().unwrap().clone();
+        server = options.start();
+        let api = Api::new(&server.url);
+        address.send_replace(Some(api.clone()));
+        check(&api, &acknowledged, false).await;
+        assert!(Instant::now() < deadline, "out of time after {killed} kills");
+    }
+    stop.send_replace(true);
+    for client in clients {
+        client.await.unwrap();
+    }
+    let ledger = ledger.lock().unwrap().clone();
+    let api = Api::new(&server.url);
+    check(&api, &ledger, true).await;
+    server.stop();
+    let server = options.start();
+    check(&Api::new(&server.url), &ledger, true).await;
+    server.stop();
+
+    let unclear = ledger.values().filter(|(_, outcome)| *outcome == Outcome::Unclear).count();
+    println!("crash: {killed} kills, {} batches, {unclear} of them unclear; hits {hits:?}", ledger.len());
+    if let Some((_, _, name)) = missed(&hits) {
+        panic!("no kill of {killed} hit the phase {name:?}: {hits:?}");
+    }
+}
+
+fn meters() -> [Meter; 3] {
+    let meter = |slug: &str, aggregation, property: Option<&str>| Meter {
+        slug: slug.to_owned(),
+        event_type: "t".to_owned(),
+        aggregation,
+        value_property: property.map(str::to_owned),
+        group_by: BTreeMap::from([("batch".to_owned(), "$.batch".to_owned())]),
+        event_from: None,
+    };
+    [
+        meter("bits", Aggregation::Sum, Some("$.bit")),
+        meter("events", Aggregation::Count, None),
+        meter("ids", Aggregation::UniqueCount, Some("$.id")),
+    ]
+}
+
+/// One client: batch after batch, each of them until it is taken; some are given up on when an answer
+/// stays unclear.
+async fn send_batches(
+    client: u64,
+    mut rng: Rng8,
+    server: watch::Receiver<Option<Api>>,
+    stopped: watch::Receiver<bool>,
+    ledger: Arc<Mutex<Ledger>>,
+    deadline: Instant,
+) {
+    for number in 0.. {
+        if *stopped.borrow() {
+            return;
+        }
+        let name = format!("{client}-{number}");
+        let events = rng.random_range(1..=BATCH_EVENTS_MAX);
+        let batch: Vec<String> = (0..events).map(|n| event(&name, n, &mut rng)).collect();
+        let batch = format!("[{}]", batch.join(","));
+        let patience = rng.random_bool(0.2).then_some(1);
+        let outcome = send_until_taken(&server, &batch, patience, deadline).await;
+        if outcome == Outcome::Taken && rng.random_bool(0.1) {
+            // What some clients do for no reason at all.
+            send_until_taken(&server, &batch, None, deadline).await;
+        }
+        ledger.lock().unwrap().insert(name, (events, outcome));
+        sleep(Duration::from_millis(rng.random_range(0..10))).await;
+    }
+}
+
+fn event(batch: &str, number: u32, rng: &mut Rng8) -> String {
+    let time = chrono::DateTime::from_timestamp(1_795_000_000 + rng.random_range(0..7_200), 0).unwrap();
+    format!(
+        r#"{{"specversion":"1.0","id":"{batch}-{number}","source":"crash","type":"t","subject":"s{}","time":"{}","data":{{"batch":"{batch}","bit":"{}","id":{number}}}}}"#,
+        number % 3,
+        time.to_rfc3339(),
+        four_to_the(number),
+    )
+}
+
+fn four_to_the(exponent: u32) -> BigUint {
+    BigUint::from(4_u32).pow(exponent)
+}
+
+/// Compares what the server counts with the ledger. Before the end there are batches on their way that
+/// the ledger does not know; of those, and of unclear ones, each event counts once at most.
+async fn check(api: &Api, ledger: &Ledger, at_the_end: bool) {
+    let position = api.position().await;
+    let sums = by_batch(api, "bits", &position).await;
+    let counts = by_batch(api, "events", &position).await;
+    let ids = by_batch(api, "ids", &position).await;
+    for (name, (events, outcome)) in ledger {
+        let sum = sums.get(name).cloned().unwrap_or_default();
+        if *outcome == Outcome::Taken {
+            let whole: BigUint = (0..*events).map(four_to_the).sum();
+            assert_eq!(
+                sum,
+                whole,
+                "batch {name} of {events} events was acknowledged; its sum in base 4 is {}",
+                sum.to_str_radix(4)
+            );
+            let events = BigUint::from(*events);
+            assert_eq!(counts.get(name), Some(&events), "events of the acknowledged batch {name}");
+            assert_eq!(ids.get(name), Some(&events), "ids of the acknowledged batch {name}");
+        }
+    }
+    for (name, sum) in &sums {
+        let digits = sum.to_radix_le(4);
+        assert!(digits.iter().all(|digit| *digit <= 1), "an event of batch {name} counts twice: {digits:?}");
+        let ones = BigUint::from(digits.iter().filter(|digit| **digit == 1).count());
+        if at_the_end {
+            assert!(ledger.contains_key(name), "nobody sent batch {name}");
+            assert_eq!(counts.get(name), Some(&ones), "the count and the sum of batch {name} disagree");
+        }
+    }
+}
+
+/// The value of each batch.
+async fn by_batch(api: &Api, slug: &str, position: &str) -> BTreeMap<String, BigUint> {
+    let meters = meters();
+    let meter = meters.iter().find(|meter| meter.slug == slug).unwrap();
+    let query = Query { group_by: vec!["batch".to_owned()], ..Query::default() };
+    let reply = api.query_get(meter, &query, position).await.expect(200);
+    http::rows(&reply)
+        .into_iter()
+        .map(|row| (row.group_by["batch"].clone(), row.value.parse().expect("a whole number")))
+        .collect()
+}
+
+/// Returns as soon as the server is seen in the phase; or after a while, if it never is.
+async fn wait_for(file: &Path, (lane, number, _): (usize, u8, &'static str)) {
+    let file: PathBuf = file.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let file = File::open(file).unwrap();
+        let until = Instant::now() + AIM_LIMIT;
+        while marks(&file)[lane] != number && Instant::now() < until {
+            std::thread::sleep(Duration::from_micros(20));
+        }
+    })
+    .await
+    .unwrap();
+}
+
+fn marks(file: &File) -> [u8; 2] {
+    let mut marks = [0; 2];
+    // A file that is just being made is shorter.
+    let _ = file.read_at(&mut marks, 0);
+    marks
+}
+
+/// The phases that the killed server was in.
+fn note_hits(file: &Path, hits: &mut BTreeMap<&'static str, u32>) {
+    let marks = marks(&File::open(file).unwrap());
+    let mut idle = true;
+    for (lane, number, name) in PHASES {
+        if marks[lane] == number {
+            *hits.entry(name).or_insert(0) += 1;
+            idle = false;
+        }
+    }
+    if idle {
+        *hits.entry("between").or_insert(0) += 1;
+    }
+}
+
+/// A phase that no kill has hit.
+fn missed(hits: &BTreeMap<&'static str, u32>) -> Option<(usize, u8, &'static str)> {
+    PHASES.into_iter().find(|(_, _, name)| !hits.contains_key(name))
+}

@@ -1,0 +1,10 @@
+//! The suites that run the built binary and know nothing of its insides. Each file is one subject;
+//! `reference` and `crash` have long forms that are asked for by the environment.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod crash;
+mod flights;
+mod reference;
+mod settings;
+mod wire;
