@@ -1,0 +1,12 @@
+//! The local log from outside: what was acknowledged is there, in order, after whatever happened.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod appending;
+mod belonging;
+mod cutting;
+mod damage;
+mod fixture;
+mod model;
+mod phase;
+mod power_cut;
