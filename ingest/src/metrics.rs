@@ -20,7 +20,10 @@ const COUNTED_ATTRIBUTES: [&str; 9] =
 
 /// Registers the help texts.
 pub fn describe_metrics() {
-    describe_counter!(REQUESTS, "Ingest requests, by transport and result: `accepted`, or the problem's type.");
+    describe_counter!(
+        REQUESTS,
+        "Ingest requests, by transport and result: `accepted`, or the problem's type."
+    );
     describe_histogram!(
         REQUEST_SECONDS,
         Unit::Seconds,

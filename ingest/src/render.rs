@@ -42,7 +42,7 @@ impl<'o> EventWriter<'o> {
     pub(crate) fn finish(mut self, data: Option<&[u8]>) -> Result<(), String> {
         if let Some(data) = data {
             let value: &RawValue =
-                serde_json::from_slice(data).map_err(|error| format!("is not one JSON value: {error}"))?;
+                serde_json::from_slice(data).map_err(|error| format!("must be one JSON value: {error}"))?;
             self.name("data");
             self.out.extend_from_slice(value.get().as_bytes());
         }

@@ -59,7 +59,7 @@ fn render_event(event: &CloudEvent, out: &mut Vec<u8>) -> Result<(), (String, St
         Some(Data::BinaryData(bytes)) => Some(&bytes[..]),
         Some(Data::TextData(text)) => Some(text.as_bytes()),
         Some(Data::ProtoData(_)) => {
-            let reason = "is `proto_data`, which no meter can read; send JSON as `text_data` or `binary_data`";
+            let reason = "must be JSON, sent as `text_data` or `binary_data`, but is `proto_data`";
             return Err(("data".to_owned(), reason.to_owned()));
         }
     };
@@ -78,7 +78,7 @@ fn render_attribute(
         Some(Attr::CeString(text) | Attr::CeUri(text) | Attr::CeUriRef(text)) => writer.text(name, text),
         Some(Attr::CeBytes(bytes)) => writer.text(name, &STANDARD.encode(bytes)),
         Some(Attr::CeTimestamp(timestamp)) => writer.text(name, &rfc3339(timestamp)?),
-        None => return Err("has no value; give it one or leave it away".to_owned()),
+        None => return Err("must have a value, or be left away".to_owned()),
     }
     Ok(())
 }
@@ -87,7 +87,7 @@ fn render_attribute(
 fn rfc3339(timestamp: &Timestamp) -> Result<String, String> {
     let Timestamp { seconds, nanos } = *timestamp;
     let refused =
-        || format!("is no timestamp of protobuf: {seconds} s and {nanos} ns, from the year 1 to 9999");
+        || format!("must be a timestamp from the year 1 to 9999, but is {seconds} s and {nanos} ns");
     if !(0..1_000_000_000).contains(&nanos) {
         return Err(refused());
     }

@@ -18,11 +18,19 @@ pub(super) fn render(headers: &HeaderMap, body: &[u8]) -> Result<Bytes, InvalidE
     for name in headers.keys() {
         let Some(attribute) = name.as_str().strip_prefix(PREFIX) else { continue };
         if NOT_HEADERS.contains(&attribute) {
-            return Err(invalid(attribute, format!("cannot be sent as the header `{name}`; leave it away")));
+            return Err(invalid(
+                attribute,
+                format!(
+                    "must not be sent as the header `{name}`: the body is the data, and `content-type` its type"
+                ),
+            ));
         }
         let mut values = headers.get_all(name).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
-            return Err(invalid(attribute, format!("the header `{name}` may be sent only once")));
+            return Err(invalid(
+                attribute,
+                format!("must be sent once, but the header `{name}` comes several times"),
+            ));
         };
         event.text(attribute, &attribute_value(value).map_err(|reason| invalid(attribute, reason))?);
     }
@@ -48,8 +56,7 @@ fn attribute_value(value: &HeaderValue) -> Result<String, String> {
         Some(inner) => percent_decode(&unescape(inner)),
         None => percent_decode(value.as_bytes()),
     };
-    String::from_utf8(bytes)
-        .map_err(|_| "is not UTF-8; percent-encode its UTF-8 bytes in the header".to_owned())
+    String::from_utf8(bytes).map_err(|_| "must be UTF-8, its bytes percent-encoded in the header".to_owned())
 }
 
 /// Takes the backslashes away that protect characters in a quoted string.
