@@ -113,6 +113,15 @@ fn windows_of_odd_days() {
     check("2024-05-01T00:45:00Z", Hour, "Asia/Kolkata", "2024-05-01T00:30:00Z", "2024-05-01T01:30:00Z");
     // No midnight: the day begins at one o'clock.
     check("2018-11-04T12:00:00Z", Day, "America/Sao_Paulo", "2018-11-04T03:00:00Z", "2018-11-05T02:00:00Z");
+    // Clocks go from two back to half past one: that hour is an hour and a half long. Half a year later
+    // they skip the first half of the hour of two.
+    let lord_howe = "Australia/Lord_Howe";
+    check("2024-04-06T15:15:00Z", Hour, lord_howe, "2024-04-06T14:00:00Z", "2024-04-06T15:30:00Z");
+    check("2024-10-05T15:45:00Z", Hour, lord_howe, "2024-10-05T15:30:00Z", "2024-10-05T16:00:00Z");
+    // Clocks show the last hour of the day twice.
+    let sao_paulo = "America/Sao_Paulo";
+    check("2018-02-18T02:10:00Z", Hour, sao_paulo, "2018-02-18T02:00:00Z", "2018-02-18T03:00:00Z");
+    check("2018-02-18T02:10:00Z", Day, sao_paulo, "2018-02-17T02:00:00Z", "2018-02-18T03:00:00Z");
     // 24.5 hours.
     check("2024-04-07T00:00:00Z", Day, "Australia/Lord_Howe", "2024-04-06T13:00:00Z", "2024-04-07T13:30:00Z");
     check(

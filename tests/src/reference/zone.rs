@@ -45,18 +45,30 @@ fn local(second: i64, zone: Tz) -> NaiveDateTime {
     DateTime::from_timestamp(second + offset(second, zone), 0).unwrap().naive_utc()
 }
 
-/// An hour (or minute) as clocks show it: the seconds around this one for which clocks show the same
-/// hour at the same distance from UTC. A change of the clocks inside an hour therefore ends a window.
+/// An hour (or minute) as clocks show it: from one second that begins it to the next that begins another.
 fn clock_window(second: i64, into: i64, size: i64, zone: Tz) -> (i64, i64) {
-    let mine = offset(second, zone);
     let (mut start, mut end) = (second - into, second - into + size);
-    while offset(start, zone) != mine {
-        start += 1;
+    if offset(start - 1, zone) == offset(end, zone) {
+        return (start, end);
     }
-    while offset(end - 1, zone) != mine {
-        end -= 1;
+    // Clocks are changed nearby: second by second, then.
+    start = second;
+    while !begins(start, size, zone) {
+        start -= 1;
+    }
+    end = second + 1;
+    while !begins(end, size, zone) {
+        end += 1;
     }
     (start, end)
+}
+
+/// Whether clocks show another hour (or minute) than a second ago, or the beginning of one, were it the
+/// same one a second time.
+fn begins(second: i64, size: i64, zone: Tz) -> bool {
+    let shown = |second: i64| second + offset(second, zone);
+    shown(second).rem_euclid(size) == 0
+        || shown(second).div_euclid(size) != shown(second - 1).div_euclid(size)
 }
 
 /// The first second at which clocks show this date; where midnight was skipped, the first after it.
