@@ -105,8 +105,7 @@ impl Flusher {
                 // later, and look.
                 self.parts.catalog.close_writer(self.writer, self.parts.clock.now_us()).await?;
                 let listing = self.parts.catalog.listing().await?;
-                let listed =
-                    brought.iter().all(|id| listing.segments.iter().any(|s| s.new.segment == *id));
+                let listed = brought.iter().all(|id| listing.segments.iter().any(|s| s.new.segment == *id));
                 Ok(if listed { Attempt::Done } else { Attempt::Again(error.to_string()) })
             }
             Err(error) => Err(error.into()),

@@ -5,6 +5,7 @@ use weir_log::LogError;
 use weir_meter::OffsetRange;
 use weir_meter::path::PathError;
 use weir_store::StoreError;
+use weir_store::head::HeadError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum AggregatorError {
@@ -40,6 +41,8 @@ pub enum AggregatorError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Head(#[from] HeadError),
     #[error("the folding task stopped: {0}")]
     Task(String),
 }

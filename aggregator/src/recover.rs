@@ -119,7 +119,11 @@ pub(crate) async fn rebuild_indexes(
             read_identities(&batch?, oldest_us, &mut state.index)?;
         }
         state.index.forget(state.record_time_max_us);
-        tracing::info!(partition = state.partition, identities = state.index.len(), "identity index read back");
+        tracing::info!(
+            partition = state.partition,
+            identities = state.index.len(),
+            "identity index read back"
+        );
     }
     Ok(())
 }

@@ -317,7 +317,11 @@ impl Folding {
         piece: Option<&ActivePiece>,
         stop: &CancellationToken,
     ) {
-        let behind = self.states.iter().zip(ends.iter_mut()).any(|(state, end)| *end.borrow_and_update() > state.next_offset);
+        let behind = self
+            .states
+            .iter()
+            .zip(ends.iter_mut())
+            .any(|(state, end)| *end.borrow_and_update() > state.next_offset);
         if behind {
             return;
         }

@@ -64,8 +64,9 @@ pub async fn run(options: &Options) -> Result<(), Failure> {
         wait_for_the_end().await;
         output::note("stopping");
     }
-    Box::pin(running.stop()).await;
-    told
+    let stopped = Box::pin(running.stop()).await;
+    told?;
+    Ok(stopped?)
 }
 
 /// The demo itself, against any server; `say` is given the text for stdout.

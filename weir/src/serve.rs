@@ -152,7 +152,8 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
     let stop_serving = CancellationToken::new();
     let stop_telemetry = CancellationToken::new();
     let listener = bind(settings.listen).await?;
-    let addr = listener.local_addr().map_err(|source| ServeError::Listen { address: settings.listen, source })?;
+    let addr =
+        listener.local_addr().map_err(|source| ServeError::Listen { address: settings.listen, source })?;
     let mut telemetry_addr = None;
     let mut telemetry = None;
     if let Some(address) = settings.telemetry_listen {
@@ -195,13 +196,15 @@ impl Running {
                 server.abort();
             }
         }
-        self.log.close().await;
+        // Folding reads the log to its end, so the log is closed after it. Nobody appends any more;
+        // a request that was cut off just now and did append comes back at the next start.
         self.stop_folding.cancel();
         let folded = match tokio::time::timeout(FLUSH_GRACE, self.folding).await {
             Ok(Ok(result)) => result.map_err(ServeError::from),
             Ok(Err(error)) => Err(ServeError::Task(error.to_string())),
             Err(_) => Err(ServeError::Task(format!("the last flush took longer than {FLUSH_GRACE:?}"))),
         };
+        self.log.close().await;
         self.catalog.close().await;
         self.stop_telemetry.cancel();
         if let Some(telemetry) = self.telemetry {

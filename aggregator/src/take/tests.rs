@@ -63,7 +63,9 @@ fn model(records: &[LoggedRecord]) -> Vec<Fate> {
         running_max = running_max.max(logged.record_time_us);
         let met: Vec<_> = accepted
             .iter()
-            .filter(|(identity, _, at)| *identity == logged.record.identity.0 && *at > running_max - WINDOW_US)
+            .filter(|(identity, _, at)| {
+                *identity == logged.record.identity.0 && *at > running_max - WINDOW_US
+            })
             .collect();
         assert!(met.len() <= 1, "two accepted records of one identity inside one window");
         let fate = match met.first() {

@@ -76,7 +76,9 @@ async fn around(State(entropy): State<Arc<dyn Entropy>>, mut request: Request, n
 fn request_id(request: &Request, entropy: &dyn Entropy) -> String {
     let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
     match given {
-        Some(id) if (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()) => {
+        Some(id)
+            if (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()) =>
+        {
             id.to_owned()
         }
         _ => format!("{:032x}", entropy.random_u128()),
@@ -99,7 +101,10 @@ fn named_failure(response: Response, method: &http::Method, path: &str, id: &str
     let (parts, _) = response.into_parts();
     let mut named = problem.for_request(id).into_response();
     for (name, value) in &parts.headers {
-        if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH && !named.headers().contains_key(name) {
+        if name != header::CONTENT_TYPE
+            && name != header::CONTENT_LENGTH
+            && !named.headers().contains_key(name)
+        {
             named.headers_mut().append(name, value.clone());
         }
     }
@@ -118,7 +123,5 @@ fn framework_problem(status: StatusCode, method: &http::Method, path: &str) -> P
 }
 
 fn is_grpc(headers: &http::HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }

@@ -21,13 +21,12 @@ impl FolderLock {
             if locked.contains(&folder) {
                 continue;
             }
-            std::fs::create_dir_all(folder).map_err(|source| ServeError::Folder {
-                path: folder.display().to_string(),
-                source,
-            })?;
+            std::fs::create_dir_all(folder)
+                .map_err(|source| ServeError::Folder { path: folder.display().to_string(), source })?;
             let path = folder.join("lock");
             let open = File::options().create(true).truncate(false).write(true).open(&path);
-            let file = open.map_err(|source| ServeError::Folder { path: path.display().to_string(), source })?;
+            let file =
+                open.map_err(|source| ServeError::Folder { path: path.display().to_string(), source })?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {

@@ -42,7 +42,9 @@ pub(super) async fn open(
     let lock = FolderLock::take([settings.data_dir.as_path(), log_dir.as_path(), store_dir.as_path()])?;
     refuse_lost_catalog(&catalog_file, &log_dir, &store_dir)?;
 
-    let catalog = SqliteCatalog::open(&catalog_file, SqliteOptions::default(), Arc::clone(clock), Arc::clone(entropy)).await?;
+    let catalog =
+        SqliteCatalog::open(&catalog_file, SqliteOptions::default(), Arc::clone(clock), Arc::clone(entropy))
+            .await?;
     let installation = catalog.installation().id;
     let epoch = catalog
         .ensure_epoch(&log_dir.display().to_string(), settings.partitions, IDENTITY_WINDOW_S, clock.now_us())

@@ -86,6 +86,20 @@ async fn overload_is_waited_out() {
 }
 
 #[tokio::test]
+async fn the_last_batch_waits_for_those_that_are_tried_again() {
+    let mut busy = problem(StatusCode::SERVICE_UNAVAILABLE, "the log's disk is full", "{}");
+    busy.1.push(("retry-after", "1"));
+    let (fake, url) = Fake::start([busy]).await;
+    let outcome = sent(&url, file(ndjson(0..25).as_bytes()).path(), &options(10, 3)).await;
+    assert_eq!((outcome.taken, outcome.failure), (25, None));
+    let seen = fake.seen();
+    assert_eq!(seen.len(), 4);
+    let last: Vec<Value> = serde_json::from_str(&seen[3].body).unwrap();
+    assert_eq!(last.len(), 5, "the end of the file goes last");
+    assert_eq!(outcome.position.as_deref(), Some("position-4"));
+}
+
+#[tokio::test]
 async fn overload_that_does_not_end_is_a_failure() {
     let busy = || problem(StatusCode::SERVICE_UNAVAILABLE, "the log's disk is full", "{}");
     let (_, url) = Fake::start(std::iter::repeat_with(busy).take(50)).await;
