@@ -186,17 +186,17 @@ impl Catalog for SqliteCatalog {
         now_us: i64,
     ) -> Result<Meter, CatalogError> {
         let (database, namespace) = (Arc::clone(&self.database), namespace.clone());
-        uninterrupted(
-            async move { revisions::create_meter(&database, &namespace, draft, id, now_us).await },
-        )
-        .await
+        uninterrupted(async move { revisions::create_meter(&database, &namespace, draft, id, now_us).await })
+            .await
     }
 
     async fn meter(&self, namespace: &Namespace, id_or_slug: &str) -> Result<Option<Meter>, CatalogError> {
         let living = Arc::clone(&self.database.snapshot().await?.meters);
         if let Ok(id) = id_or_slug.parse::<MeterId>() {
             let found = match living.binary_search_by_key(&id, |meter| meter.id) {
-                Ok(at) => living.get(at).filter(|meter| meter.namespace == *namespace).map(|m| Meter::clone(m)),
+                Ok(at) => {
+                    living.get(at).filter(|meter| meter.namespace == *namespace).map(|m| Meter::clone(m))
+                }
                 Err(_) => {
                     self.database
                         .read(async |connection| meters::by_id(connection, namespace, id).await)
@@ -223,7 +223,8 @@ impl Catalog for SqliteCatalog {
     ) -> Result<bool, CatalogError> {
         let (database, namespace) = (Arc::clone(&self.database), namespace.clone());
         let name = id_or_slug.to_owned();
-        uninterrupted(async move { revisions::delete_meter(&database, &namespace, &name, now_us).await }).await
+        uninterrupted(async move { revisions::delete_meter(&database, &namespace, &name, now_us).await })
+            .await
     }
 
     async fn live_meters(&self) -> Result<(u64, Arc<Vec<Arc<Meter>>>), CatalogError> {

@@ -83,9 +83,10 @@ async fn check_place(
             range.epoch
         )));
     }
-    let last = before.listing.frontiers.iter().find(|f| {
-        f.epoch == range.epoch && f.partition == range.partition && f.next_offset == range.from
-    });
+    let last =
+        before.listing.frontiers.iter().find(|f| {
+            f.epoch == range.epoch && f.partition == range.partition && f.next_offset == range.from
+        });
     match last {
         Some(last) if last.record_time_max_us > step.record_time_max_us => {
             Err(CatalogError::Conflict(format!(

@@ -50,7 +50,8 @@ fn check_header(path: &Path, application_id: i64, file: File) -> io::Result<Resu
     let stored = header.get(APPLICATION_ID_AT).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
     let fits = header.is_empty()
         || (header.starts_with(HEADER)
-            && stored.is_some_and(|bytes| [0, application_id].contains(&i64::from(i32::from_be_bytes(bytes)))));
+            && stored
+                .is_some_and(|bytes| [0, application_id].contains(&i64::from(i32::from_be_bytes(bytes)))));
     Ok(if fits {
         Ok(())
     } else {

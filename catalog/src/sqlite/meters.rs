@@ -13,7 +13,7 @@ use crate::{CatalogError, MeterOrder, MeterQuery};
 
 /// Adds a generation.
 pub(super) async fn insert(tx: &mut Transaction<'_, Sqlite>, meter: &Meter) -> Result<(), CatalogError> {
-    let metadata = meter.metadata.as_ref().map(|map| to_json(map)).transpose()?;
+    let metadata = meter.metadata.as_ref().map(to_json).transpose()?;
     sqlx::query(
         "INSERT INTO meters (id, generation, namespace, slug, name, description, metadata, event_type,
              aggregation, value_property, group_by, event_from_us, created_revision, created_at_us,
@@ -71,14 +71,13 @@ pub(super) async fn by_id(
     namespace: &Namespace,
     meter: MeterId,
 ) -> Result<Option<Meter>, CatalogError> {
-    let row = sqlx::query(
-        "SELECT * FROM meters WHERE id = ? AND namespace = ? ORDER BY generation DESC LIMIT 1",
-    )
-    .bind(blob(meter.0))
-    .bind(namespace.as_str())
-    .fetch_optional(connection)
-    .await
-    .map_err(failed("read a meter"))?;
+    let row =
+        sqlx::query("SELECT * FROM meters WHERE id = ? AND namespace = ? ORDER BY generation DESC LIMIT 1")
+            .bind(blob(meter.0))
+            .bind(namespace.as_str())
+            .fetch_optional(connection)
+            .await
+            .map_err(failed("read a meter"))?;
     row.as_ref().map(read).transpose()
 }
 
@@ -124,10 +123,8 @@ pub(super) async fn living(connection: &mut SqliteConnection) -> Result<Vec<Arc<
 
 /// Every generation that ever was.
 pub(super) async fn every_generation(connection: &mut SqliteConnection) -> Result<Vec<Meter>, CatalogError> {
-    let rows = sqlx::query("SELECT * FROM meters")
-        .fetch_all(connection)
-        .await
-        .map_err(failed("read the meters"))?;
+    let rows =
+        sqlx::query("SELECT * FROM meters").fetch_all(connection).await.map_err(failed("read the meters"))?;
     rows.iter().map(read).collect()
 }
 

@@ -96,11 +96,7 @@ async fn applied(tx: &mut Transaction<'_, Sqlite>, path: &str) -> Result<Vec<App
 }
 
 fn read_applied(row: &SqliteRow) -> Result<Applied, CatalogError> {
-    Ok(Applied {
-        version: number(row, "version")?,
-        name: get(row, "name")?,
-        checksum: get(row, "checksum")?,
-    })
+    Ok(Applied { version: number(row, "version")?, name: get(row, "name")?, checksum: get(row, "checksum")? })
 }
 
 fn check_known(applied: &[Applied], migrations: &[Migration], path: &str) -> Result<(), CatalogError> {

@@ -1,0 +1,266 @@
+//! The suite against SQLite, and what only concerns its file.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use proptest::test_runner::{Config, TestRunner};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use tempfile::TempDir;
+use weir_catalog::sqlite::{SqliteCatalog, SqliteOptions};
+use weir_catalog::{Catalog, CatalogError, CommitOutcome};
+
+use crate::place::{
+    CountingEntropy, FixedClock, Place, at, draft, flush, meter_id, namespace, range, ready, writer,
+};
+use crate::suite::{for_each_rule, model};
+
+for_each_rule!(SqlitePlace::new());
+
+#[derive(Debug)]
+struct SqlitePlace {
+    folder: TempDir,
+    options: SqliteOptions,
+}
+
+impl SqlitePlace {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), options: SqliteOptions::default() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("catalog.db")
+    }
+
+    async fn try_open(&self) -> Result<SqliteCatalog, CatalogError> {
+        let entropy = Arc::new(CountingEntropy::default());
+        SqliteCatalog::open(&self.path(), self.options.clone(), Arc::new(FixedClock), entropy).await
+    }
+
+    /// The sentence with which opening is refused.
+    async fn refusal(&self) -> String {
+        match self.try_open().await {
+            Err(CatalogError::Unusable(text)) => text,
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+    }
+
+    async fn raw(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(self.path()).create_if_missing(true);
+        options.connect().await.unwrap()
+    }
+
+    async fn execute(&self, sql: &str) {
+        let mut connection = self.raw().await;
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    async fn rows(&self, sql: &str) -> Vec<(i64, i64, i64, i64)> {
+        let mut connection = self.raw().await;
+        let rows = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        rows
+    }
+}
+
+#[async_trait]
+impl Place for SqlitePlace {
+    async fn open(&self) -> Arc<dyn Catalog> {
+        Arc::new(self.try_open().await.unwrap())
+    }
+}
+
+#[test]
+fn histories_agree_with_the_model() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut runner = TestRunner::new(Config { cases: 64, failure_persistence: None, ..Config::default() });
+    runner
+        .run(&model::acts(), |acts| {
+            runtime.block_on(model::play(&SqlitePlace::new(), acts));
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// The files as a killed process leaves them: copied while the catalog is open.
+#[tokio::test]
+async fn a_killed_process_loses_nothing() {
+    let place = SqlitePlace::new();
+    let catalog = ready(&place).await;
+    for offset in 0..5 {
+        let commit = flush(writer(1), u128::from(offset), range(0, offset, offset + 1));
+        assert_eq!(catalog.commit(commit).await.unwrap(), CommitOutcome::Committed);
+        let copy = SqlitePlace::new();
+        for name in ["catalog.db", "catalog.db-wal"] {
+            fs::copy(place.folder.path().join(name), copy.folder.path().join(name)).unwrap();
+        }
+        let reopened = copy.open().await;
+        assert_eq!(reopened.installation(), catalog.installation());
+        let (found, expected) = (reopened.listing().await.unwrap(), catalog.listing().await.unwrap());
+        assert_eq!(found.segments, expected.segments);
+        assert_eq!(found.frontiers, expected.frontiers);
+    }
+}
+
+#[tokio::test]
+async fn a_closed_catalog_leaves_one_file_and_answers_no_more() {
+    let place = SqlitePlace::new();
+    let catalog = ready(&place).await;
+    catalog.close().await;
+    catalog.close().await;
+    let files: Vec<_> = fs::read_dir(place.folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(files, ["catalog.db"]);
+    assert!(matches!(catalog.open_writer(writer(2), at(0)).await, Err(CatalogError::Unusable(_))));
+    assert!(matches!(catalog.writers().await, Err(CatalogError::Unusable(_))));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_the_owner_may_read_the_keys() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = SqlitePlace::new();
+    let _catalog = ready(&place).await;
+    for file in fs::read_dir(place.folder.path()).unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{file:?}");
+    }
+}
+
+#[tokio::test]
+async fn opening_again_changes_no_table() {
+    let place = SqlitePlace::new();
+    let schema = "SELECT rootpage, length(sql), 0, 0 FROM sqlite_master ORDER BY 1, 2";
+    let versions = "SELECT version, length(checksum), applied_at_us, 0 FROM migrations";
+    place.open().await.close().await;
+    let (tables, applied) = (place.rows(schema).await, place.rows(versions).await);
+    assert_eq!(applied, [(1, 32, at(0), 0)]);
+    place.open().await.close().await;
+    assert_eq!((place.rows(schema).await, place.rows(versions).await), (tables, applied));
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_left_alone() {
+    let place = SqlitePlace::new();
+    place.open().await.close().await;
+    place.execute("INSERT INTO migrations VALUES (2, 'to come', zeroblob(32), 0)").await;
+    let before = fs::read(place.path()).unwrap();
+    let text = place.refusal().await;
+    assert!(text.contains("version 2") && text.contains("knows 1") && text.contains("restore"), "{text}");
+    assert_eq!(fs::read(place.path()).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_schema_of_other_steps_is_refused() {
+    let place = SqlitePlace::new();
+    place.open().await.close().await;
+    place.execute("UPDATE migrations SET checksum = zeroblob(32)").await;
+    let text = place.refusal().await;
+    assert!(text.contains("other steps"), "{text}");
+}
+
+#[tokio::test]
+async fn foreign_files_are_refused_and_left_alone() {
+    let text = SqlitePlace::new();
+    fs::write(text.path(), "this is not a database, but it is longer than a hundred bytes: ".repeat(3))
+        .unwrap();
+    let database = SqlitePlace::new();
+    database.execute("CREATE TABLE theirs (a)").await;
+    let claimed = SqlitePlace::new();
+    claimed.execute("PRAGMA application_id = 7; CREATE TABLE theirs (a)").await;
+    for place in [text, database, claimed] {
+        let before = fs::read(place.path()).unwrap();
+        let refusal = place.refusal().await;
+        assert!(refusal.contains("name another file"), "{refusal}");
+        assert_eq!(fs::read(place.path()).unwrap(), before);
+    }
+    let nowhere = SqlitePlace::new();
+    fs::remove_dir(nowhere.folder.path()).unwrap();
+    assert!(nowhere.refusal().await.contains("cannot be opened"));
+}
+
+#[tokio::test]
+async fn a_process_killed_while_making_the_file_is_no_harm() {
+    let place = SqlitePlace::new();
+    fs::write(place.path(), "").unwrap();
+    let catalog = ready(&place).await;
+    assert_eq!(catalog.listing().await.unwrap().revision, 0);
+}
+
+#[tokio::test]
+async fn a_lost_installation_row_is_refused() {
+    let place = SqlitePlace::new();
+    place.open().await.close().await;
+    place.execute("DELETE FROM installation").await;
+    assert!(place.refusal().await.contains("every key"));
+}
+
+#[tokio::test]
+async fn damage_is_named_at_open() {
+    let place = SqlitePlace::new();
+    let catalog = ready(&place).await;
+    catalog.commit(flush(writer(1), 1, range(0, 0, 5))).await.unwrap();
+    catalog.close().await;
+    place.execute("UPDATE coverage SET generations = '{\"mode\":\"some\",\"list\":[]}'").await;
+    let text = place.refusal().await;
+    assert!(text.contains("damaged: generations"), "{text}");
+}
+
+#[tokio::test]
+async fn owners_and_times_say_who_and_when() {
+    let place = SqlitePlace::new();
+    let catalog = ready(&place).await;
+    for number in 2..4 {
+        catalog.open_writer(writer(number), at(0)).await.unwrap();
+    }
+    // Writers 1, 1, 2, 1; times 10, 10.9, 8, and 12 under revision 1.
+    let commits = [(1, 0, 10_000_000), (1, 2, 10_900_000), (2, 4, 8_000_000), (1, 6, 12_000_000)];
+    for (who, from, now_us) in commits {
+        if now_us == 12_000_000 {
+            let default = namespace("default");
+            catalog.create_meter(&default, draft("first"), meter_id(1), now_us).await.unwrap();
+        }
+        let mut commit = flush(writer(who), from.into(), range(1, from, from + 2));
+        commit.now_us = now_us;
+        assert_eq!(catalog.commit(commit).await.unwrap(), CommitOutcome::Committed);
+    }
+    catalog.close().await;
+    let times = "SELECT partition, second, next_offset, revision FROM frontier_times ORDER BY second";
+    assert_eq!(place.rows(times).await, [(1, 8, 6, 0), (1, 10, 4, 0), (1, 12, 8, 1)]);
+    let owners = "SELECT partition, from_offset, writer = x'0000000000000000000000000000a001',
+                      writer = x'0000000000000000000000000000a002' FROM owners ORDER BY from_offset";
+    assert_eq!(place.rows(owners).await, [(1, 0, 1, 0), (1, 4, 0, 1), (1, 6, 1, 0)]);
+    let revisions =
+        "SELECT revision, at_us, namespace = 'default', what LIKE 'meter % created' FROM revisions";
+    assert_eq!(place.rows(revisions).await, [(1, 12_000_000, 1, 1)]);
+}
+
+#[tokio::test]
+async fn a_namespace_has_room_for_so_many_meters() {
+    let mut place = SqlitePlace::new();
+    place.options.living_meters_max = 2;
+    place.options.meters_ever_max = 3;
+    let catalog = place.open().await;
+    let (full, other) = (namespace("full"), namespace("other"));
+    let create = async |namespace, number: u128| {
+        let slug = format!("m{number}");
+        catalog
+            .create_meter(namespace, draft(&slug), meter_id(number), at(1))
+            .await
+            .map_err(|e| e.to_string())
+    };
+    create(&full, 1).await.unwrap();
+    create(&full, 2).await.unwrap();
+    let text = create(&full, 3).await.unwrap_err();
+    assert!(text.contains("has 2 meters") && text.contains("delete one"), "{text}");
+    create(&other, 4).await.unwrap();
+    catalog.delete_meter(&full, "m1", at(2)).await.unwrap();
+    create(&full, 5).await.unwrap();
+    catalog.delete_meter(&full, "m2", at(3)).await.unwrap();
+    let text = create(&full, 6).await.unwrap_err();
+    assert!(text.contains("deleted ones included"), "{text}");
+    create(&other, 7).await.unwrap();
+}

@@ -1,0 +1,58 @@
+//! What every catalog must do.
+
+pub(crate) mod commits;
+pub(crate) mod meters;
+pub(crate) mod model;
+pub(crate) mod places;
+
+/// One test per rule and implementation.
+macro_rules! for_each_rule {
+    ($place:expr) => {
+        crate::suite::rules!($place, commits:
+            a_flush_is_listed_and_moves_its_frontier,
+            a_stale_flush_changes_nothing,
+            all_partitions_move_or_none,
+            one_of_two_racing_flushes_wins,
+            a_closed_writer_commits_nothing,
+            an_unknown_writer_is_refused,
+            rows_never_overlap,
+            windows_overlap_by_generation_and_size,
+            all_but_is_resolved_at_its_revision,
+            contradictory_commits_are_refused,
+            a_segment_is_listed_once,
+            a_flush_of_a_newer_revision_is_refused,
+            offsets_fit_the_database,
+            a_caller_that_gives_up_leaves_one_truth,
+        );
+        crate::suite::rules!($place, places:
+            the_installation_stays,
+            the_first_epoch_stays,
+            impossible_epochs_are_refused,
+            writers_are_never_used_twice,
+            everything_survives_reopening,
+            keys_stay_out_of_debug,
+        );
+        crate::suite::rules!($place, meters:
+            a_meter_is_found_by_id_and_slug,
+            a_slug_names_one_living_meter,
+            a_deleted_meter_is_found_by_its_id,
+            revisions_count_every_change,
+            namespaces_do_not_meet,
+            meters_are_listed_in_order_and_pages,
+            a_slug_may_look_like_an_id,
+        );
+    };
+}
+
+macro_rules! rules {
+    ($place:expr, $subject:ident: $($rule:ident),+ $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $rule() {
+                crate::suite::$subject::$rule(&$place).await;
+            }
+        )+
+    };
+}
+
+pub(crate) use {for_each_rule, rules};
