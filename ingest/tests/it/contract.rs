@@ -165,7 +165,8 @@ async fn a_structured_content_type_wins_over_attribute_headers() {
 async fn what_binary_mode_cannot_carry_is_refused() {
     let edge = Edge::new();
     let event = [("ce-specversion", "1.0"), ("ce-id", "a"), ("ce-source", "s"), ("ce-type", "t")];
-    let cases: [(&[(&str, &str)], &str, &str); 8] = [
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(Headers<'_>, &str, &str); 8] = [
         (&[], "{}", "subject"),
         (&[("ce-subject", "c"), ("ce-subject", "d")], "{}", "subject"),
         (&[("ce-subject", "c"), ("ce-data", "{}")], "{}", "data"),
