@@ -56,3 +56,38 @@ impl fmt::Display for Coordinates {
         write!(f, "epoch {} partition {} offset {}", self.epoch, self.partition, self.offset)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(from: u64, to: u64) -> OffsetRange {
+        OffsetRange { epoch: 1, partition: 0, from, to }
+    }
+
+    #[test]
+    fn ranges_are_half_open() {
+        let at = |offset| Coordinates { epoch: 1, partition: 0, offset };
+        assert!(!range(3, 5).contains(at(2)) && range(3, 5).contains(at(3)));
+        assert!(range(3, 5).contains(at(4)) && !range(3, 5).contains(at(5)));
+        assert!(!range(3, 5).contains(Coordinates { epoch: 2, ..at(3) }));
+        assert!(!range(3, 5).contains(Coordinates { partition: 1, ..at(3) }));
+        assert_eq!((range(3, 5).len(), range(5, 3).len()), (2, 0));
+        assert!(range(4, 4).is_empty() && !range(4, 5).is_empty());
+    }
+
+    #[test]
+    fn neighbours_do_not_overlap() {
+        assert!(!range(0, 3).overlaps(&range(3, 5)));
+        assert!(range(0, 4).overlaps(&range(3, 5)) && range(3, 5).overlaps(&range(0, 4)));
+        assert!(!range(3, 3).overlaps(&range(0, 9)));
+        assert!(!range(0, 9).overlaps(&OffsetRange { partition: 1, ..range(0, 9) }));
+        assert!(!range(0, 9).overlaps(&OffsetRange { epoch: 2, ..range(0, 9) }));
+    }
+
+    #[test]
+    fn an_earlier_epoch_is_lower() {
+        let early = Coordinates { epoch: 1, partition: 9, offset: 9 };
+        assert!(early < Coordinates { epoch: 2, partition: 0, offset: 0 });
+    }
+}

@@ -2,6 +2,9 @@
 //! turns events into numbers; the aggregator, a refold and the rows path of a query all call it.
 //! Folding is total: nothing inside an event can make it fail.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -55,6 +58,13 @@ struct TypeMeters {
     meters: Vec<ReadyMeter>,
 }
 
+/// The same while paths are still being collected.
+#[derive(Debug, Default)]
+struct TypeDraft {
+    paths: Vec<Path>,
+    ready: Vec<ReadyMeter>,
+}
+
 #[derive(Debug)]
 struct ReadyMeter {
     key: Generation,
@@ -74,11 +84,12 @@ pub struct FoldScratch {
 impl Folder {
     /// Fails only if a stored meter has a path that today's rules refuse.
     pub fn new<'m>(meters: impl IntoIterator<Item = &'m Meter>, key: HashKey) -> Result<Self, PathError> {
-        let mut drafts: HashMap<Namespace, HashMap<Box<str>, (Vec<Path>, Vec<ReadyMeter>)>> = HashMap::new();
+        let mut drafts: HashMap<Namespace, HashMap<Box<str>, TypeDraft>> = HashMap::new();
         let mut generations = Vec::new();
         for meter in meters {
             let of_namespace = drafts.entry(meter.namespace.clone()).or_default();
-            let (paths, ready) = of_namespace.entry(meter.event_type.as_str().into()).or_default();
+            let TypeDraft { paths, ready } =
+                of_namespace.entry(meter.event_type.as_str().into()).or_default();
             let mut index_of = |text: &str| -> Result<usize, PathError> {
                 let path = Path::parse(text)?;
                 Ok(paths.iter().position(|p| *p == path).unwrap_or_else(|| {
@@ -102,7 +113,9 @@ impl Folder {
             .map(|(namespace, types)| {
                 let types = types
                     .into_iter()
-                    .map(|(name, (paths, meters))| (name, TypeMeters { paths: PathSet::new(paths), meters }))
+                    .map(|(name, draft)| {
+                        (name, TypeMeters { paths: PathSet::new(draft.paths), meters: draft.ready })
+                    })
                     .collect();
                 (namespace, types)
             })

@@ -2,6 +2,9 @@
 //! from enemies: without the key nobody can choose two identities that collide. Every part is
 //! preceded by its length, so that no two different tuples feed the hash the same bytes.
 
+#[cfg(test)]
+mod tests;
+
 use std::hash::Hasher as _;
 
 use siphasher::sip128::{Hasher128 as _, SipHasher24};

@@ -36,14 +36,23 @@ macro_rules! id128 {
 
         /// 32 lowercase or uppercase hexadecimal digits.
         impl FromStr for $name {
-            type Err = std::num::ParseIntError;
+            type Err = NotAnId;
 
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                u128::from_str_radix(text, 16).map(Self)
+            fn from_str(text: &str) -> Result<Self, NotAnId> {
+                // The library's reader would also take a plus sign and shorter texts.
+                if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                    return Err(NotAnId);
+                }
+                u128::from_str_radix(text, 16).map(Self).map_err(|_| NotAnId)
             }
         }
     };
 }
+
+/// The text is not an identifier: 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an identifier: expected 32 hexadecimal digits")]
+pub struct NotAnId;
 
 id128!(
     /// Keyed hash of the identity tuple (namespace, source, id).
@@ -150,5 +159,45 @@ impl Default for Namespace {
 impl fmt::Display for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn texts_and_bytes_come_back(value: u128) {
+            prop_assert_eq!(MeterId(value).to_string().parse(), Ok(MeterId(value)));
+            prop_assert_eq!(MeterId(value).to_string().to_lowercase().parse(), Ok(MeterId(value)));
+            prop_assert_eq!(MeterId::from_bytes(MeterId(value).to_bytes()), MeterId(value));
+            prop_assert_eq!(SegmentId(value).to_string().parse(), Ok(SegmentId(value)));
+            prop_assert_eq!(SegmentId::from_bytes(SegmentId(value).to_bytes()), SegmentId(value));
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for text in [
+            "",
+            "7ZZZZZZZZZZZZZZZZZZZZZZZZ",
+            "8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+            "0000000000000000000000000U",
+            "0000000000000000000000000é",
+        ] {
+            assert_eq!(text.parse::<MeterId>(), Err(NotAUlid), "{text}");
+        }
+        for text in [
+            "",
+            "1",
+            "+0000000000000000000000000000001",
+            "0000000000000000000000000000000g",
+            "000000000000000000000000000000001",
+        ] {
+            assert_eq!(text.parse::<WriterId>(), Err(NotAnId), "{text}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod coordinates;
 pub mod decimal;
+pub mod definition;
 pub mod environment;
 pub mod event;
 pub mod fold;
@@ -12,6 +13,7 @@ pub mod ids;
 pub mod json;
 pub mod meter;
 pub mod path;
+pub mod report;
 pub mod segment;
 pub mod time;
 pub mod value;

@@ -93,3 +93,25 @@ impl Meter {
         self.created_revision <= revision && self.deleted_revision.is_none_or(|d| revision < d)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_back() {
+        for aggregation in [
+            Aggregation::Sum,
+            Aggregation::Count,
+            Aggregation::UniqueCount,
+            Aggregation::Avg,
+            Aggregation::Min,
+            Aggregation::Max,
+            Aggregation::Latest,
+        ] {
+            assert_eq!(Aggregation::from_name(aggregation.name()), Some(aggregation));
+            assert_eq!(serde_json::to_string(&aggregation).unwrap(), format!("{:?}", aggregation.name()));
+        }
+        assert_eq!(Aggregation::from_name("sum"), None);
+    }
+}

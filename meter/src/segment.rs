@@ -86,3 +86,61 @@ pub struct Segment {
     pub writer: WriterId,
     pub listed_at_us: i64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{MeterId, Namespace};
+    use crate::meter::Aggregation;
+
+    fn meter(id: u128, created_revision: u64, deleted_revision: Option<u64>) -> Meter {
+        Meter {
+            id: MeterId(id),
+            generation: 1,
+            namespace: Namespace::default(),
+            slug: String::new(),
+            name: String::new(),
+            description: None,
+            metadata: None,
+            event_type: String::new(),
+            aggregation: Aggregation::Count,
+            value_property: None,
+            group_by: std::collections::BTreeMap::new(),
+            event_from_us: None,
+            created_revision,
+            deleted_revision,
+            created_at_us: 0,
+            updated_at_us: 0,
+            deleted_at_us: None,
+        }
+    }
+
+    fn coverage(generations: Generations) -> Coverage {
+        Coverage { ranges: Vec::new(), revision: 5, fold_version: 1, window_size_s: 60, generations }
+    }
+
+    #[test]
+    fn what_lived_at_the_revision_is_covered() {
+        let all = coverage(Generations::AllBut(Vec::new()));
+        assert!(all.covers(&meter(1, 5, None)) && all.covers(&meter(1, 1, Some(6))));
+        assert!(!all.covers(&meter(1, 6, None)) && !all.covers(&meter(1, 1, Some(5))));
+    }
+
+    #[test]
+    fn exceptions_and_lists() {
+        let (one, two) = (meter(1, 1, None), meter(2, 1, None));
+        let all_but = coverage(Generations::AllBut(vec![one.key()]));
+        assert!(!all_but.covers(&one) && all_but.covers(&two));
+        // A named generation is covered whenever it lived: a refold brings meters newer than its rows.
+        let only = coverage(Generations::Only(vec![one.key()]));
+        assert!(only.covers(&one) && !only.covers(&two) && only.covers(&meter(1, 9, None)));
+    }
+
+    #[test]
+    fn kinds_have_names() {
+        for kind in [SegmentKind::Rows, SegmentKind::Windows, SegmentKind::Members] {
+            assert_eq!(SegmentKind::from_name(kind.name()), Some(kind));
+        }
+        assert_eq!(SegmentKind::from_name("row"), None);
+    }
+}

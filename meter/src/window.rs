@@ -2,6 +2,9 @@
 //! States merge: folding events in two heaps and adding the heaps gives the same state as folding
 //! them in one, in any order. That is what lets a window be a sum over any ranges of offsets.
 
+#[cfg(test)]
+mod tests;
+
 use std::hash::{BuildHasher as _, Hash};
 use std::sync::Arc;
 
