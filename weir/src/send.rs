@@ -47,10 +47,7 @@ pub async fn run(client: &Client, options: &Options) -> Result<(), Failure> {
                 if options.files.len() > 1 { failure.detail(format!("in {name}")) } else { failure };
             return Err(failure.detail(match taken {
                 0 => "no events were taken".to_owned(),
-                _ => format!(
-                    "{} events were taken, and count once if they are sent again",
-                    grouped_digits(&taken.to_string())
-                ),
+                _ => format!("{} taken; what was taken counts once if it is sent again", counted(taken)),
             }));
         }
     }
@@ -95,11 +92,13 @@ pub async fn send(client: &Client, source: Source, options: &Options) -> Outcome
 pub fn summary(events: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     let rate = if seconds > 0.0 { (events as f64 / seconds).round() } else { 0.0 };
-    format!(
-        "{} events sent in {seconds:.2} s ({} events/s)",
-        grouped_digits(&events.to_string()),
-        grouped_digits(&format!("{rate:.0}"))
-    )
+    format!("{} sent in {seconds:.2} s ({} events/s)", counted(events), grouped_digits(&format!("{rate:.0}")))
+}
+
+/// `1 event`, `28,834 events`
+fn counted(events: u64) -> String {
+    let plural = if events == 1 { "" } else { "s" };
+    format!("{} event{plural}", grouped_digits(&events.to_string()))
 }
 
 /// A bar on a terminal, nothing anywhere else.
