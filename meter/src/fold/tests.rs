@@ -106,8 +106,11 @@ fn fold(folder: &Folder, samples: &[(usize, &Sample)]) -> (WindowSet, FoldCounts
     (set, sum)
 }
 
-type Shown =
-    BTreeMap<(u128, String, i64, Vec<String>), (i64, i64, String, Option<String>, BTreeSet<(u128, i64)>)>;
+/// Meter, subject, window start and group values.
+type Key = (u128, String, i64, Vec<String>);
+
+/// Events, counted, sum, latest, members with their holders.
+type Shown = BTreeMap<Key, (i64, i64, String, Option<String>, BTreeSet<(u128, i64)>)>;
 
 fn show(set: &WindowSet) -> Shown {
     let mut shown = Shown::new();
