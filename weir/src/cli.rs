@@ -39,10 +39,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(flags) => {
             let settings = flags.resolve()?;
             logging::start(&settings);
-            let data_dir = settings.data_dir.display().to_string();
-            let ready = move |addr| {
-                output::note(&format!("listening on http://{addr}, data in {data_dir}; Ctrl-C stops it"));
-            };
+            let in_force = settings.summary();
+            let ready = move |addr| output::note(&format!("listening on http://{addr}\n{in_force}"));
             // Boxed, because it holds every service and would otherwise be copied about.
             Box::pin(serve::run(settings, ready)).await?;
             Ok(())

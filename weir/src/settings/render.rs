@@ -10,7 +10,23 @@ const HEAD: &str = "\
 # Every setting is also WEIR_<NAME> in the environment and --<name> on the command line.
 ";
 
+/// What a start always tells; beyond these, whatever is not at its default.
+const TOLD: &[&str] =
+    &["log", "store", "catalog", "telemetry_listen", "flush_interval", "flush_events", "body_bytes_max"];
+
 impl Settings {
+    /// A few lines for the start: where things lie, and what is not as usual.
+    pub fn summary(&self) -> String {
+        let mut out = String::new();
+        for ((spec, value), origin) in SPECS.iter().zip(self.shown()).zip(&self.origins) {
+            if TOLD.contains(&spec.name) || *origin != Origin::Default {
+                let _ = writeln!(out, "  {:<18}{}", spec.name, value.to_string().trim_matches('"'));
+            }
+        }
+        out.push_str("`weir config` explains every setting; Ctrl-C stops the server");
+        out
+    }
+
     /// Annotated TOML, which `--config` reads back.
     pub fn render(&self) -> String {
         let mut out = HEAD.to_owned();
