@@ -211,8 +211,11 @@ impl WindowAggregation for Aggregation {
                     "latest_offset",
                 ];
                 let order = key.iter().map(|column| ident(*column).sort(true, false)).collect();
-                let latest =
-                    last_value(ident("latest"), order).filter(ident("latest").is_not_null()).build()?;
+                // The order goes to the builder: it forgets one that is given as an argument.
+                let latest = last_value(ident("latest"), Vec::new())
+                    .order_by(order)
+                    .filter(ident("latest").is_not_null())
+                    .build()?;
                 states.push(latest.alias("value"));
             }
         }

@@ -4,15 +4,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use weir_meter::Meter;
 use weir_meter::json::{Extractor, PathSet};
 use weir_meter::path::Path;
-use weir_meter::value::{self, Extracted, IgnoredValue, NumberValue};
-use weir_meter::{Aggregation, Meter};
+use weir_meter::report::value_error;
 
 use crate::error::QueryError;
-
-/// Characters of a bad value that a reason repeats.
-const VALUE_CHARS_SHOWN: usize = 64;
 
 pub(super) struct EventCheck {
     types: HashMap<String, TypeCheck>,
@@ -51,52 +48,17 @@ impl EventCheck {
             check.meters.iter().filter_map(|meter| meter.value_property.as_deref().map(|path| (meter, path)));
         let lines: Vec<String> = metered
             .zip(&values)
-            .filter_map(|((meter, path), value)| problem(meter.aggregation, path, data.is_some(), value))
+            .filter_map(|((meter, path), value)| value_error(meter.aggregation, data.is_some(), value, path))
             .map(|reason| format!("invalid event: {reason}"))
             .collect();
         (!lines.is_empty()).then(|| lines.join("\n"))
     }
 }
 
-fn problem(aggregation: Aggregation, path: &str, has_data: bool, found: &Extracted<'_>) -> Option<String> {
-    if !has_data {
-        return Some("null and missing value property".to_owned());
-    }
-    match found {
-        Extracted::Missing => return Some(format!("missing value property: \"{path}\"")),
-        Extracted::Null => return Some("value cannot be null".to_owned()),
-        _ if aggregation == Aggregation::UniqueCount => return None,
-        Extracted::Bool(_) => return Some("unsupported value property type: bool".to_owned()),
-        Extracted::Complex => return Some("unsupported value property type: object or array".to_owned()),
-        Extracted::Number(_) | Extracted::String(_) => {}
-    }
-    let text: String = match found {
-        Extracted::Number(text) => text.chars().take(VALUE_CHARS_SHOWN).collect(),
-        Extracted::String(text) => text.chars().take(VALUE_CHARS_SHOWN).collect(),
-        _ => String::new(),
-    };
-    match value::number(found) {
-        NumberValue::Exact(_) => None,
-        NumberValue::Rounded(_) => {
-            Some(format!("value has more than 30 fractional digits and was rounded: {text}"))
-        }
-        NumberValue::Ignored(IgnoredValue::OutOfRange) => {
-            Some(format!("value is out of range, its magnitude is 10^33 or more: {text}"))
-        }
-        NumberValue::Ignored(_) => {
-            Some(match text.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str() {
-                "nan" => "value cannot be NaN".to_owned(),
-                "inf" | "infinity" => "value cannot be infinity".to_owned(),
-                _ => format!("value cannot be parsed as float64: {text}"),
-            })
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_meter::{MeterId, Namespace};
+    use weir_meter::{Aggregation, MeterId, Namespace};
 
     fn meter(slug: &str, aggregation: Aggregation, path: Option<&str>) -> Arc<Meter> {
         Arc::new(Meter {
@@ -136,9 +98,9 @@ mod tests {
             (Some(r#"{"x": "NaN", "y": {}}"#), "value cannot be NaN"),
             (Some(r#"{"x": "-Inf", "y": 1}"#), "value cannot be infinity"),
             (Some(r#"{"x": "abc", "y": 1}"#), "value cannot be parsed as float64: abc"),
-            (Some(r#"{"x": true, "y": 1}"#), "unsupported value property type: bool"),
+            (Some(r#"{"x": true, "y": 1}"#), "unsupported value property type: boolean"),
             (Some(r#"{"x": "1.5", "y": ""}"#), ""),
-            (Some(r#"{"x": 1e40, "y": 1}"#), "value is out of range, its magnitude is 10^33 or more: 1e40"),
+            (Some(r#"{"x": 1e40, "y": 1}"#), "value must be below 10^33 in magnitude: 1e40"),
         ] {
             let expected: Vec<String> = expected
                 .split('|')

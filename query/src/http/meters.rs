@@ -11,6 +11,7 @@ use axum::extract::{Path, RawQuery, State};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use weir_catalog::{MeterDraft, MeterOrder, MeterQuery};
+use weir_meter::definition::{DefinitionDraft, check_definition};
 use weir_meter::time::format_utc;
 use weir_meter::{Aggregation, Meter, MeterId};
 use weir_proto::Problem;
@@ -169,6 +170,17 @@ impl MeterCreate {
             group_by: self.group_by.unwrap_or_default(),
             event_from_us,
         };
+        check_definition(&DefinitionDraft {
+            slug: &draft.slug,
+            name: draft.name.as_deref(),
+            description: draft.description.as_deref(),
+            metadata: draft.metadata.as_ref(),
+            event_type: &draft.event_type,
+            aggregation: draft.aggregation,
+            value_property: draft.value_property.as_deref(),
+            group_by: &draft.group_by,
+        })
+        .map_err(|error| definition(&error.field, error.reason))?;
         Ok(draft)
     }
 }

@@ -1,0 +1,87 @@
+//! Waiting for a position, and the position of everything.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use serde_json::Value;
+use weir_catalog::Catalog as _;
+use weir_proto::{Position, PositionKey, PositionKind};
+use weir_query::QueryOptions;
+use weir_store::Store as _;
+
+use crate::world::{NOW_US, Sent, World};
+
+const METER: &str = r#"{"slug": "n", "eventType": "t", "aggregation": "COUNT"}"#;
+
+fn event() -> Sent {
+    Sent { event_type: "t", subject: "a".into(), time_us: NOW_US, data: None }
+}
+
+fn token(world: &World, kind: PositionKind, offset: u64, incarnation: u128, namespace: &str) -> String {
+    let position =
+        Position { kind, incarnation, epoch: world.epoch, offsets: vec![(0, offset)], revision: 0 };
+    PositionKey::new(world.catalog.installation().position_key).seal(&position, namespace, [7; 12])
+}
+
+async fn ask(world: &World, token: &str) -> (StatusCode, String) {
+    let headers = [("weir-position", token)];
+    let (status, _, body) = world.request(Method::GET, "/api/v1/meters/n/query", &headers, "").await;
+    (status, body)
+}
+
+#[tokio::test]
+async fn a_query_waits_for_its_position() {
+    let options = QueryOptions { position_wait: Duration::from_millis(200), ..QueryOptions::default() };
+    let mut world = World::with(options).await;
+    world.request(Method::POST, "/api/v1/meters", &[], METER).await;
+    let incarnation = world.catalog.installation().incarnation;
+    let one = token(&world, PositionKind::AtLeast, 1, incarnation, "default");
+    let (status, body) = ask(&world, &one).await;
+    assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
+    assert!(body.contains("urn:weir:problem:position-not-visible"), "{body}");
+    let (answer, ()) = tokio::join!(ask(&world, &one), async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let range = weir_meter::OffsetRange { epoch: world.epoch, partition: 0, from: 0, to: 1 };
+        world.store.head().set_visible(vec![range]);
+    });
+    assert_eq!(answer.0, StatusCode::OK);
+    world.store.head().set_visible(Vec::new());
+    world.take(0, &[event()]);
+    let (status, body) = ask(&world, &one).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.contains(r#""value":1,"#), "{body}");
+}
+
+#[tokio::test]
+async fn positions_from_elsewhere_are_refused() {
+    let world = World::new().await;
+    world.request(Method::POST, "/api/v1/meters", &[], METER).await;
+    let incarnation = world.catalog.installation().incarnation;
+    for token in [
+        "nonsense".to_owned(),
+        token(&world, PositionKind::AtLeast, 0, incarnation ^ 1, "default"),
+        token(&world, PositionKind::Exactly, 0, incarnation, "default"),
+        token(&world, PositionKind::AtLeast, 0, incarnation, "other"),
+    ] {
+        let (status, body) = ask(&world, &token).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+        assert!(body.contains("urn:weir:problem:invalid-position"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn the_position_of_everything_can_be_asked_with() {
+    let mut world = World::new().await;
+    world.request(Method::POST, "/api/v1/meters", &[], METER).await;
+    world.take(1, &[event(), event()]);
+    let (status, body) = world.get("/api/v1/position").await;
+    assert_eq!(status, StatusCode::OK);
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    let token = answer["position"].as_str().unwrap();
+    let key = PositionKey::new(world.catalog.installation().position_key);
+    let position = key.open(token, "default").unwrap();
+    assert_eq!((position.epoch, position.offsets), (world.epoch, vec![(1, 2)]));
+    let (status, body) = ask(&world, token).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.contains(r#""value":2,"#), "{body}");
+}

@@ -1,0 +1,251 @@
+//! A catalog and a store in a folder of their own, and the part of the aggregator that tests need:
+//! rows into the head, pieces to rest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use axum::body::Body;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+use weir_catalog::sqlite::{SqliteCatalog, SqliteOptions};
+use weir_catalog::{Catalog, Commit, CommitOutcome, FrontierMove, MeterDraft};
+use weir_meter::environment::{Clock, Entropy};
+use weir_meter::fold::{FoldEvent, FoldScratch, Folder};
+use weir_meter::hash::HashKey;
+use weir_meter::window::MINUTE_US;
+use weir_meter::{
+    Aggregation, ContentHash, Coordinates, IdentityHash, Meter, MeterId, Namespace, OffsetRange, RequestId,
+    WriterId,
+};
+use weir_query::{QueryOptions, QueryParts, QueryService};
+use weir_store::local::LocalStore;
+use weir_store::row::RowEvent;
+use weir_store::{Fate, PieceSnapshot, Row, Store};
+
+/// 2024-01-01T00:00:00Z.
+pub(crate) const NOW_US: i64 = 1_704_067_200_000_000;
+pub(crate) const WRITER: WriterId = WriterId(99);
+
+#[derive(Debug)]
+struct Hand(AtomicI64);
+
+impl Clock for Hand {
+    fn now_us(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counting(AtomicU64);
+
+impl Entropy for Counting {
+    fn random_u128(&self) -> u128 {
+        u128::from(self.0.fetch_add(1, Ordering::Relaxed)) + 1
+    }
+}
+
+/// An event that was accepted.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) event_type: &'static str,
+    pub(crate) subject: String,
+    pub(crate) time_us: i64,
+    pub(crate) data: Option<String>,
+}
+
+pub(crate) struct World {
+    _folder: TempDir,
+    pub(crate) catalog: Arc<SqliteCatalog>,
+    pub(crate) store: Arc<LocalStore>,
+    pub(crate) service: Arc<QueryService>,
+    pub(crate) namespace: Namespace,
+    pub(crate) epoch: u32,
+    /// Next offset of each partition.
+    ends: BTreeMap<u32, u64>,
+    folder: Option<Folder>,
+    frozen: Vec<Arc<PieceSnapshot>>,
+    record_time_us: i64,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(QueryOptions::default()).await
+    }
+
+    pub(crate) async fn with(options: QueryOptions) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(Hand(AtomicI64::new(NOW_US)));
+        let entropy: Arc<dyn Entropy> = Arc::new(Counting::default());
+        let path = folder.path().join("catalog.db");
+        let catalog =
+            SqliteCatalog::open(&path, SqliteOptions::default(), Arc::clone(&clock), Arc::clone(&entropy))
+                .await
+                .unwrap();
+        let catalog = Arc::new(catalog);
+        let epoch = catalog.ensure_epoch("log", 2, 86_400, NOW_US).await.unwrap().epoch;
+        catalog.open_writer(WRITER, NOW_US).await.unwrap();
+        let store_folder = folder.path().join("store");
+        let store = LocalStore::open(&store_folder, catalog.installation().id, Arc::clone(&entropy)).unwrap();
+        let store = Arc::new(store);
+        let head = Arc::clone(&store);
+        let parts = QueryParts {
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            catalog: Arc::clone(&catalog) as Arc<dyn Catalog>,
+            clock,
+            entropy,
+            log_ends: Arc::new(move || {
+                head.head().visible().borrow().iter().map(|end| (end.partition, end.to)).collect()
+            }),
+        };
+        let service = Arc::new(QueryService::new(options, parts));
+        let mut world = Self {
+            _folder: folder,
+            catalog,
+            store,
+            service,
+            namespace: Namespace::default(),
+            epoch,
+            ends: BTreeMap::new(),
+            folder: None,
+            frozen: Vec::new(),
+            record_time_us: NOW_US,
+        };
+        world.freeze().await;
+        world
+    }
+
+    /// A meter made by hand, under a revision of its own.
+    pub(crate) async fn meter(
+        &self,
+        slug: &str,
+        aggregation: Aggregation,
+        value: Option<&str>,
+        groups: &[(&str, &str)],
+    ) -> Meter {
+        let draft = MeterDraft {
+            slug: slug.to_owned(),
+            name: None,
+            description: None,
+            metadata: None,
+            event_type: "t".to_owned(),
+            aggregation,
+            value_property: value.map(str::to_owned),
+            group_by: groups.iter().map(|(key, path)| ((*key).to_owned(), (*path).to_owned())).collect(),
+            event_from_us: None,
+        };
+        let id = MeterId(slug.bytes().fold(1, |id, byte| (id << 8) | u128::from(byte)));
+        self.catalog.create_meter(&self.namespace, draft, id, NOW_US).await.unwrap()
+    }
+
+    /// Folds accepted events into the head, as one batch of one partition.
+    pub(crate) fn take(&mut self, partition: u32, events: &[Sent]) {
+        let end = self.ends.entry(partition).or_insert(0);
+        let range = OffsetRange { epoch: self.epoch, partition, from: *end, to: *end + events.len() as u64 };
+        *end = range.to;
+        let mut rows = Vec::with_capacity(events.len());
+        for (offset, event) in (range.from..).zip(events) {
+            self.record_time_us += 1_000;
+            rows.push(self.row(Coordinates { epoch: range.epoch, partition, offset }, event));
+        }
+        let folder = self.folder.as_ref().unwrap();
+        let added = self.store.head().add(range, rows, |rows, windows| {
+            let mut scratch = FoldScratch::default();
+            for row in rows {
+                let event = row.event.as_ref().unwrap();
+                let fold = FoldEvent {
+                    namespace: &row.namespace,
+                    event_type: &event.event_type,
+                    subject: &event.subject,
+                    time_us: event.time_us,
+                    record_time_us: row.record_time_us,
+                    at: row.at,
+                    data: event.data.as_deref(),
+                };
+                let start = event.time_us - event.time_us.rem_euclid(MINUTE_US);
+                folder.fold(&fold, start, &mut scratch, windows);
+            }
+        });
+        added.unwrap();
+    }
+
+    /// Ends the active piece, and begins one that knows the meters of now.
+    pub(crate) async fn freeze(&mut self) {
+        self.frozen.extend(self.store.head().freeze());
+        let (revision, meters) = self.catalog.live_meters().await.unwrap();
+        let key = HashKey::new(self.catalog.installation().hash_key);
+        let folder = Folder::new(meters.iter().map(|meter| &**meter), key).unwrap();
+        let generations = meters.iter().map(|meter| (meter.key(), meter.namespace.clone())).collect();
+        self.store.head().begin(revision, Arc::new(generations)).unwrap();
+        self.folder = Some(folder);
+    }
+
+    /// Brings every frozen piece to rest. Some are left in the head as if the process had not yet
+    /// come to drop them.
+    pub(crate) async fn flush(&mut self, drop_pieces: bool) {
+        self.freeze().await;
+        for piece in std::mem::take(&mut self.frozen) {
+            let segments = self.store.write(WRITER, &piece).await.unwrap();
+            let moves = piece.ranges.iter().map(|range| FrontierMove {
+                range: *range,
+                record_time_max_us: self.record_time_us,
+                last_record_hash: 0,
+            });
+            let commit = Commit { writer: WRITER, moves: moves.collect(), segments, now_us: NOW_US };
+            assert_eq!(self.catalog.commit(commit).await.unwrap(), CommitOutcome::Committed);
+            if drop_pieces {
+                self.store.head().drop_piece(&piece);
+            }
+        }
+    }
+
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (StatusCode, HeaderMap, String) {
+        let mut request = Request::builder().method(method).uri(path).extension(self.namespace.clone());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let response = weir_query::router(Arc::clone(&self.service)).oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        (parts.status, parts.headers, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, String) {
+        let (status, _, body) = self.request(Method::GET, path, &[], "").await;
+        (status, body)
+    }
+
+    fn row(&self, at: Coordinates, event: &Sent) -> Row {
+        let hash = u128::from(at.offset) << 8 | u128::from(at.partition);
+        Row {
+            at,
+            record_time_us: self.record_time_us,
+            record_time_raw_us: self.record_time_us,
+            namespace: self.namespace.clone(),
+            fate: Fate::Counted,
+            identity: IdentityHash(hash),
+            content: ContentHash(hash),
+            request: RequestId(1),
+            event: Some(RowEvent {
+                source: "test".into(),
+                id: format!("{}-{}", at.partition, at.offset).into(),
+                event_type: event.event_type.into(),
+                subject: event.subject.as_str().into(),
+                time_us: event.time_us,
+                time_given: true,
+                data: event.data.clone().map(Into::into),
+                attributes: None,
+            }),
+            stored_at_us: self.record_time_us + 5,
+        }
+    }
+}
