@@ -1,6 +1,7 @@
 //! Every outcome of a commit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_catalog::{Catalog, CatalogError, Commit, CommitOutcome, Frontier};
 use weir_meter::segment::{Generations, NewSegment, SegmentKind};
@@ -299,7 +300,9 @@ pub(crate) async fn a_caller_that_gives_up_leaves_one_truth(place: &dyn Place) {
             async move { catalog.commit(commit).await }
         });
         for _ in 0..turn {
+            // Time for one statement, so that turns end at different ones; one of them at COMMIT.
             tokio::task::yield_now().await;
+            std::thread::sleep(Duration::from_micros(300));
         }
         caller.abort();
         let _ = caller.await;
