@@ -40,12 +40,28 @@ const NUMBERS: [&str; 24] = [
     "0.0000000000000000000000000000015",
     "1.0000000000000000000000000000005001",
     "-2.5e-30",
-    "4.9e-324",
+    "4.9e-50",
 ];
 /// Texts that are numbers only inside a string, or nearly are.
-const STRINGS_ONLY: [&str; 16] = [
-    "+4", ".5", "5.", "-.5e1", " 5", "5 ", "0x10", "1_000", "NaN", "Inf", "-inf", "abc", "", "null", "1e",
+const STRINGS_ONLY: [&str; 18] = [
+    "+4",
+    ".5",
+    "5.",
+    "-.5e1",
+    " 5",
+    "5 ",
+    "0x10",
+    "1_000",
+    "NaN",
+    "Inf",
+    "-inf",
+    "abc",
+    "",
+    "null",
+    "1e",
     "1,5",
+    "4.9e-324",
+    "1e999999999999999999999",
 ];
 
 /// Makes the events of one run.

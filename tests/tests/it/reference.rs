@@ -5,6 +5,7 @@
 //! its seed, and the seed alone brings it back.
 
 use std::path::Path;
+use std::{env, fs};
 
 use rand::{Rng as _, SeedableRng as _};
 use weir_tests::generate::{Generator, Rng8, meters, queries};
@@ -48,6 +49,8 @@ struct Run {
     api: Api,
     generator: Generator,
     events: Events,
+    /// Every event as it was sent, for whoever looks into a failure.
+    sent: Vec<String>,
     meters: Vec<Meter>,
     meters_made: usize,
     /// Behind the last event that was sent.
@@ -73,6 +76,7 @@ impl Run {
             server: Some(server),
             generator,
             events: Events::default(),
+            sent: Vec::new(),
             meters: Vec::new(),
             meters_made: 0,
             position: String::new(),
@@ -110,6 +114,7 @@ impl Run {
         let batch: Vec<String> = (0..count).map(|_| self.generator.event(&mut self.rng)).collect();
         for event in &batch {
             self.events.add(event);
+            self.sent.push(event.clone());
         }
         let (content_type, body) = match (batch.as_slice(), self.rng.random_range(0..4)) {
             ([event], 0) => (SINGLE, event.clone()),
@@ -173,11 +178,14 @@ impl Run {
 
     fn check(&mut self, meter: &Meter, query: &Query, reply: &Reply) {
         let what = || {
+            let file = env::temp_dir().join(format!("weir-reference-{}.ndjson", self.seed));
+            let written = fs::write(&file, self.sent.join("\n"));
             format!(
-                "seed {} ({} meters made, {} events)\nmeter {meter:#?}\nquery {}\n",
+                "seed {} ({} meters made, {} events, {written:?} in {})\nmeter {meter:#?}\nquery {}\n",
                 self.seed,
                 self.meters_made,
                 self.events.accepted.len(),
+                file.display(),
                 http::query_json(query)
             )
         };
