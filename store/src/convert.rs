@@ -19,8 +19,8 @@ pub use members::{MemberRow, members_to_batch};
 pub use rows::{IDENTITY_COLUMNS, Identity, batch_to_rows, identities, rows_to_batch};
 pub use windows::{WindowRow, windows_to_batch};
 
-/// Rows of one batch at most, in files, in scans and in memory.
-pub(crate) const BATCH_ROWS: usize = 8_192;
+/// Rows of one batch at most. Tests make batches small, to see several with few rows.
+pub(crate) const BATCH_ROWS: usize = if cfg!(test) { 24 } else { 8_192 };
 
 /// One meter generation's windows, as rows of `schema::windows`, in no particular order.
 pub fn windows_of(

@@ -8,6 +8,8 @@ mod metrics;
 pub mod row;
 pub mod scan;
 pub mod schema;
+#[cfg(test)]
+mod testing;
 
 use std::collections::HashSet;
 
@@ -33,6 +35,9 @@ pub enum StoreError {
     Damaged { path: String, reason: String },
     #[error("the store does not belong here: {0}")]
     Mismatch(String),
+    /// A piece of the head must not become files. No trying again helps.
+    #[error("a piece of the head contradicts itself: {0}")]
+    Inconsistent(String),
     #[error("{context}: {reason}")]
     Arrow { context: String, reason: String },
 }

@@ -56,6 +56,16 @@ pub struct Row {
     pub stored_at_us: i64,
 }
 
+impl Row {
+    /// Bytes of the texts whose length only the size of an event bounds.
+    pub fn text_bytes(&self) -> usize {
+        self.event.as_ref().map_or(0, |event| {
+            let length = |text: &Option<Bytes>| text.as_ref().map_or(0, Bytes::len);
+            length(&event.data).saturating_add(length(&event.attributes))
+        })
+    }
+}
+
 /// The event of a counted row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowEvent {

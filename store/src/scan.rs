@@ -12,6 +12,7 @@ use weir_meter::{Generation, Namespace, OffsetRange};
 
 use crate::StoreError;
 use crate::head::PieceSnapshot;
+use crate::row::{Fate, Row};
 
 pub type BatchStream = Pin<Box<dyn Stream<Item = Result<RecordBatch, StoreError>> + Send>>;
 
@@ -57,6 +58,24 @@ pub struct RowScan {
     /// Names of the columns wanted, in `schema::rows` order.
     pub columns: Vec<&'static str>,
     pub counters: Arc<ScanCounters>,
+}
+
+impl RowScan {
+    /// The scan's conditions for one row in memory. What comes from files is asked the same.
+    pub fn matches(&self, row: &Row) -> bool {
+        let event = row.event.as_ref();
+        self.offsets.as_ref().is_none_or(|ranges| ranges.iter().any(|range| range.contains(row.at)))
+            && self.namespace.as_ref().is_none_or(|namespace| *namespace == row.namespace)
+            && self.event_type.as_ref().is_none_or(|wanted| event.is_some_and(|e| *e.event_type == **wanted))
+            && self
+                .subjects
+                .as_ref()
+                .is_none_or(|wanted| event.is_some_and(|e| wanted.iter().any(|s| **s == *e.subject)))
+            && self.times_us.as_ref().is_none_or(|ranges| {
+                event.is_some_and(|e| ranges.iter().any(|(from, to)| *from <= e.time_us && e.time_us < *to))
+            })
+            && (!self.counted_only || row.fate == Fate::Counted)
+    }
 }
 
 /// Which windows (or members) of one meter generation to read.

@@ -4,6 +4,7 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use weir_meter::segment::SegmentKind;
 
 pub const DECIMAL: DataType = DataType::Decimal256(76, 30);
 const HASH: DataType = DataType::FixedSizeBinary(16);
@@ -74,6 +75,15 @@ pub fn members() -> SchemaRef {
         Arc::new(Schema::new(fields))
     });
     Arc::clone(&SCHEMA)
+}
+
+/// The columns of a kind of segment.
+pub fn of_kind(kind: SegmentKind) -> SchemaRef {
+    match kind {
+        SegmentKind::Rows => rows(),
+        SegmentKind::Windows => windows(),
+        SegmentKind::Members => members(),
+    }
 }
 
 /// The columns that name a window.

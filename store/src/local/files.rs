@@ -1,0 +1,93 @@
+//! Where files lie and what they are called: `rows/<writer>-<segment>.parquet`, and the same under
+//! `windows` and `members`. A name says whose the file is without opening it, which is what a
+//! sweep goes by.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use weir_meter::segment::{Segment, SegmentKind};
+use weir_meter::{InstallationId, SegmentId, WriterId};
+
+use super::marker;
+use crate::StoreError;
+
+pub(super) const KINDS: [SegmentKind; 3] = [SegmentKind::Rows, SegmentKind::Windows, SegmentKind::Members];
+
+const SUFFIX: &str = ".parquet";
+
+/// The store's folder with its three subfolders; all of them are there.
+#[derive(Debug)]
+pub(super) struct Folders {
+    root: PathBuf,
+}
+
+impl Folders {
+    pub(super) fn open(root: &Path, installation: InstallationId) -> Result<Self, StoreError> {
+        fs::create_dir_all(root).map_err(io("making the store's folder", root))?;
+        let folders = Self { root: root.to_owned() };
+        marker::check_or_write(&folders, installation)?;
+        for kind in KINDS {
+            let folder = folders.folder(kind);
+            fs::create_dir_all(&folder).map_err(io("making", &folder))?;
+        }
+        sync_folder(root)?;
+        if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            sync_folder(parent)?;
+        }
+        Ok(folders)
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn folder(&self, kind: SegmentKind) -> PathBuf {
+        self.root.join(kind.name())
+    }
+
+    pub(super) fn path(&self, location: &str) -> PathBuf {
+        self.root.join(location)
+    }
+
+    /// The file of a listed segment; None if it is empty and has none. A location that this store
+    /// would not have chosen is never opened.
+    pub(super) fn file_of(&self, segment: &Segment) -> Result<Option<PathBuf>, StoreError> {
+        let new = &segment.new;
+        if new.location.is_empty() {
+            return Ok(None);
+        }
+        if new.location != location(new.kind, segment.writer, new.segment) {
+            return Err(damaged(
+                &self.path(&new.location),
+                &format!("segment {} of writer {} cannot lie there", new.segment, segment.writer),
+            ));
+        }
+        Ok(Some(self.path(&new.location)))
+    }
+}
+
+/// Path of a segment's file, relative to the store's folder.
+pub(super) fn location(kind: SegmentKind, writer: WriterId, segment: SegmentId) -> String {
+    format!("{}/{writer}-{segment}{SUFFIX}", kind.name())
+}
+
+/// Whose a file is; None for a name that this store would not have chosen.
+pub(super) fn parse_name(name: &str) -> Option<(WriterId, SegmentId)> {
+    let (writer, segment) = name.strip_suffix(SUFFIX)?.split_once('-')?;
+    let ids: (WriterId, SegmentId) = (writer.parse().ok()?, segment.parse().ok()?);
+    (name == format!("{}-{}{SUFFIX}", ids.0, ids.1)).then_some(ids)
+}
+
+/// Makes names that were added to or removed from a folder durable.
+pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+    File::open(folder).and_then(|handle| handle.sync_all()).map_err(io("syncing the folder", folder))
+}
+
+pub(super) fn io(doing: &str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    let context = format!("{doing} {}", path.display());
+    move |source| StoreError::Io { context, source }
+}
+
+pub(super) fn damaged(path: &Path, reason: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Damaged { path: path.display().to_string(), reason: reason.to_string() }
+}

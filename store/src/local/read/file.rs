@@ -1,0 +1,145 @@
+//! Matching rows of one file: bounds rule out row groups and pages, the deciding columns of the rest
+//! are decoded and asked, and only for rows that match the wanted columns are decoded too.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use metrics::counter;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowPredicateFn, ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    RowFilter,
+};
+use weir_meter::segment::{Segment, SegmentKind};
+
+use super::{Batches, Wanted, count_rows};
+use crate::convert::BATCH_ROWS;
+use crate::local::Shared;
+use crate::local::condition::Condition;
+use crate::local::files::damaged;
+use crate::local::footers::CountedFile;
+use crate::local::prune::{Remaining, prune};
+use crate::metrics::FILES_OPENED;
+use crate::{ScanCounters, StoreError, schema};
+
+/// Uncompressed text of a batch, about.
+const BATCH_TEXT_BYTES: u64 = 64 << 20;
+
+/// Columns without a bound of their own on the length of a value.
+const WIDE: [&str; 2] = ["data", "attributes"];
+
+pub(super) fn open(
+    shared: &Shared,
+    wanted: &Wanted,
+    segment: &Segment,
+    counters: &Arc<ScanCounters>,
+) -> Result<Batches, StoreError> {
+    if !wanted.may_hold(segment) {
+        return Ok(Box::new(std::iter::empty()));
+    }
+    let Some(path) = shared.folders.file_of(segment)? else { return Ok(Box::new(std::iter::empty())) };
+    let kind = wanted.kind();
+    let (file, footer) = shared.footers.open(&path, &segment.new, &schema::of_kind(kind), counters)?;
+    ScanCounters::add(&counters.segments, 1);
+    counter!(FILES_OPENED, "kind" => kind.name()).increment(1);
+    let conditions = wanted.conditions(&segment.new.coverage.ranges);
+    let remaining = prune(&footer, &conditions).map_err(|error| damaged(&path, &error))?;
+    if remaining.row_groups.is_empty() {
+        return Ok(Box::new(std::iter::empty()));
+    }
+    let schema = wanted.schema();
+    let asked = !conditions.is_empty();
+    let reader = reader(kind, file, footer, &schema, conditions, remaining, counters)
+        .map_err(|error| damaged(&path, &error))?;
+    Ok(Box::new(FileBatches { reader, path, schema, kind, asked, counters: Arc::clone(counters) }))
+}
+
+fn reader(
+    kind: SegmentKind,
+    file: CountedFile,
+    footer: ArrowReaderMetadata,
+    schema: &SchemaRef,
+    conditions: Vec<Condition>,
+    remaining: Remaining,
+    counters: &Arc<ScanCounters>,
+) -> Result<ParquetRecordBatchReader, ArrowError> {
+    let columns = |names: &[&str]| {
+        let roots = names.iter().filter_map(|name| footer.schema().index_of(name).ok());
+        ProjectionMask::roots(footer.parquet_schema(), roots)
+    };
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let batch_rows = batch_rows(&footer, &names, &remaining.row_groups);
+    let deciding: Vec<&str> = conditions.iter().flat_map(Condition::columns).collect();
+    let (shown, deciding) = (columns(&names), columns(&deciding));
+    let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
+        .with_batch_size(batch_rows)
+        .with_row_groups(remaining.row_groups)
+        .with_projection(shown);
+    if let Some(selection) = remaining.selection {
+        builder = builder.with_row_selection(selection);
+    }
+    if !conditions.is_empty() {
+        let counters = Arc::clone(counters);
+        let predicate = ArrowPredicateFn::new(deciding, move |batch: RecordBatch| {
+            count_rows(kind, &counters, batch.num_rows());
+            matching(&batch, &conditions)
+        });
+        builder = builder.with_row_filter(RowFilter::new(vec![Box::new(predicate)]));
+    }
+    Ok(builder.build()?)
+}
+
+fn matching(batch: &RecordBatch, conditions: &[Condition]) -> Result<BooleanArray, ArrowError> {
+    let mut selected = BooleanArray::from(vec![true; batch.num_rows()]).values().clone();
+    for condition in conditions {
+        if selected.count_set_bits() == 0 {
+            break;
+        }
+        selected = &selected & &condition.select(batch)?;
+    }
+    Ok(BooleanArray::new(selected, None))
+}
+
+/// Fewer rows at a time where values are long, by the widest of the row groups.
+fn batch_rows(footer: &ArrowReaderMetadata, names: &[&str], row_groups: &[usize]) -> usize {
+    let mut rows = BATCH_ROWS as u64;
+    for group in row_groups.iter().filter_map(|group| footer.metadata().row_groups().get(*group)) {
+        for (column, leaf) in group.columns().iter().zip(footer.parquet_schema().columns()) {
+            if WIDE.contains(&leaf.name()) && names.contains(&leaf.name()) {
+                let bytes = u64::try_from(column.uncompressed_size()).unwrap_or(0);
+                let mean = bytes / u64::try_from(group.num_rows()).unwrap_or(1).max(1);
+                rows = rows.min(BATCH_TEXT_BYTES / mean.max(1));
+            }
+        }
+    }
+    usize::try_from(rows).unwrap_or(BATCH_ROWS).max(1)
+}
+
+struct FileBatches {
+    reader: ParquetRecordBatchReader,
+    path: PathBuf,
+    schema: SchemaRef,
+    kind: SegmentKind,
+    /// True if rows are counted where the conditions are asked.
+    asked: bool,
+    counters: Arc<ScanCounters>,
+}
+
+impl Iterator for FileBatches {
+    type Item = Result<RecordBatch, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.reader.next()?.and_then(|batch| {
+            if !self.asked {
+                count_rows(self.kind, &self.counters, batch.num_rows());
+            }
+            // The file's own notes on its schema stay behind.
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)
+        });
+        Some(batch.map_err(|error| damaged(&self.path, &error)))
+    }
+}
