@@ -177,7 +177,16 @@ impl Server {
     }
 
     /// Kills it as the kernel does when memory is out: no code of its own runs any more.
-    pub fn kill(mut self) {
+    pub fn kill(self) {
+        self.kill_when(|| true);
+    }
+
+    /// The same, as soon as the condition holds. It is asked without pause, as what it waits for may
+    /// last some microseconds only, and must become true in the end.
+    pub fn kill_when(mut self, mut condition: impl FnMut() -> bool) {
+        while !condition() {
+            std::hint::spin_loop();
+        }
         self.signal(Signal::KILL);
         self.wait("die of SIGKILL");
     }

@@ -26,10 +26,10 @@ pub enum Outcome {
 pub async fn send_until_taken(
     server: &watch::Receiver<Option<Api>>,
     batch: &str,
-    attempts: Option<u32>,
+    attempts: Option<i64>,
     deadline: Instant,
 ) -> Outcome {
-    let mut tried = 0;
+    let mut tried: i64 = 0;
     loop {
         let api = server.borrow().clone();
         if let Some(api) = api {
@@ -39,6 +39,8 @@ pub async fn send_until_taken(
                 Ok(reply) if reply.status == 204 => return Outcome::Taken,
                 // Only what asks for another attempt is worth one; anything else is a fault of the test.
                 Ok(reply) => assert_eq!(reply.status, 503, "a batch was refused: {}", reply.body),
+                // Nobody was there to read it.
+                Err(error) if error.is_connect() => tried -= 1,
                 Err(_) => {}
             }
             tried += 1;

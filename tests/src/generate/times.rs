@@ -32,7 +32,7 @@ const ANCHORS: [i64; 14] = [
     1_772_323_200, // 2026-03-01T00:00:00Z
     1_795_219_200, // 2026-11-21T00:00:00Z
     1_900_000_000, // some years ahead
-    4_133_980_799, // 2100-12-31T23:59:59Z, the last second that is allowed
+    4_070_908_799, // 2098-12-31T23:59:59Z; the reference's zones know no summers after 2099
 ];
 
 /// The last microsecond that an event may have.

@@ -118,6 +118,9 @@ fn windows_of_odd_days() {
     let lord_howe = "Australia/Lord_Howe";
     check("2024-04-06T15:15:00Z", Hour, lord_howe, "2024-04-06T14:00:00Z", "2024-04-06T15:30:00Z");
     check("2024-10-05T15:45:00Z", Hour, lord_howe, "2024-10-05T15:30:00Z", "2024-10-05T16:00:00Z");
+    // Far ahead, by today's rules.
+    check("2099-07-01T12:00:00Z", Day, "America/New_York", "2099-07-01T04:00:00Z", "2099-07-02T04:00:00Z");
+    check("2098-12-31T23:59:59Z", Month, lord_howe, "2098-12-31T13:00:00Z", "2099-01-31T13:00:00Z");
     // Clocks show the last hour of the day twice.
     let sao_paulo = "America/Sao_Paulo";
     check("2018-02-18T02:10:00Z", Hour, sao_paulo, "2018-02-18T02:00:00Z", "2018-02-18T03:00:00Z");

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use weir_tests::generate::Rng8;
 use weir_tests::http::{self, Api};
 use weir_tests::reference::{Aggregation, Meter, Query};
-use weir_tests::server::Options;
+use weir_tests::server::{Options, Server};
 use weir_tests::workload::{Outcome, send_until_taken};
 
 use crate::settings;
@@ -29,8 +29,8 @@ const KILLS: u32 = 10;
 const KILLS_EXTRA_MAX: u32 = 40;
 const CLIENTS: u64 = 4;
 const BATCH_EVENTS_MAX: u32 = 20;
-/// How long a server lives at most before it is killed, and how long at least so that clients get on.
-const LIFE: std::ops::Range<u64> = 150..1_200;
+/// Milliseconds that a server lives before it is killed or aimed at.
+const LIFE: std::ops::Range<u64> = 150..1_000;
 const AIM_LIMIT: Duration = Duration::from_secs(10);
 const RUN_LIMIT: Duration = Duration::from_secs(900);
 
@@ -75,16 +75,13 @@ async fn every_acknowledged_event_counts_once_through_kills() {
     let mut killed = 0;
     while killed < kills || (missed(&hits).is_some() && killed < kills + KILLS_EXTRA_MAX) {
         // Every other kill waits for a phase, one not yet hit if there is one.
-        let life = Duration::from_millis(rng.random_range(LIFE));
-        if killed % 2 == 1 || killed >= kills {
-            sleep(Duration::from_millis(LIFE.start)).await;
+        let aimed = (killed % 2 == 1 || killed >= kills).then(|| {
             let any = PHASES[rng.random_range(0..PHASES.len())];
-            wait_for(&phase_file, missed(&hits).unwrap_or(any)).await;
-        } else {
-            sleep(life).await;
-        }
+            missed(&hits).unwrap_or(any)
+        });
+        sleep(Duration::from_millis(rng.random_range(LIFE))).await;
+        kill(server, &phase_file, aimed).await;
         address.send_replace(None);
-        server.kill();
         killed += 1;
         note_hits(&phase_file, &mut hits);
 
@@ -148,7 +145,7 @@ async fn send_batches(
         let events = rng.random_range(1..=BATCH_EVENTS_MAX);
         let batch: Vec<String> = (0..events).map(|n| event(&name, n, &mut rng)).collect();
         let batch = format!("[{}]", batch.join(","));
-        let patience = rng.random_bool(0.2).then_some(1);
+        let patience = rng.random_bool(0.5).then_some(1);
         let outcome = send_until_taken(&server, &batch, patience, deadline).await;
         if outcome == Outcome::Taken && rng.random_bool(0.1) {
             // What some clients do for no reason at all.
@@ -218,18 +215,13 @@ async fn by_batch(api: &Api, slug: &str, position: &str) -> BTreeMap<String, Big
         .collect()
 }
 
-/// Returns as soon as the server is seen in the phase; or after a while, if it never is.
-async fn wait_for(file: &Path, (lane, number, _): (usize, u8, &'static str)) {
-    let file: PathBuf = file.to_owned();
-    tokio::task::spawn_blocking(move || {
-        let file = File::open(file).unwrap();
-        let until = Instant::now() + AIM_LIMIT;
-        while marks(&file)[lane] != number && Instant::now() < until {
-            std::thread::sleep(Duration::from_micros(20));
-        }
-    })
-    .await
-    .unwrap();
+/// Kills the server, if aimed as soon as it is seen in the phase; or after a while, if it never is.
+async fn kill(server: Server, file: &Path, aimed: Option<(usize, u8, &'static str)>) {
+    let file = File::open(file).unwrap();
+    let until = Instant::now() + AIM_LIMIT;
+    let seen =
+        move || aimed.is_none_or(|(lane, number, _)| marks(&file)[lane] == number || Instant::now() > until);
+    tokio::task::spawn_blocking(|| server.kill_when(seen)).await.unwrap();
 }
 
 fn marks(file: &File) -> [u8; 2] {
