@@ -89,8 +89,17 @@ fn source_ranges(source: &RowSource) -> &[OffsetRange] {
 fn counted(plan: &Plan, at: Coordinates, time_us: i64) -> usize {
     let holds = |source: &&RowSource| source_ranges(source).iter().any(|r| r.contains(at));
     let minute = time_us - time_us.rem_euclid(MINUTE_US);
+    let folded_it = |source: &&WindowSource| match source {
+        WindowSource::Segment(segment) => {
+            let coverage = &segment.new.coverage;
+            coverage.fold_version == FOLD_VERSION && coverage.covers(&meter(Aggregation::Sum))
+        }
+        WindowSource::Piece(piece) => piece.covers(meter(Aggregation::Sum).key()),
+    };
     let windows = match plan.interior {
-        Some(interior) if interior.contains(minute) => plan.windows.iter().filter(holds).count(),
+        Some(interior) if interior.contains(minute) => {
+            plan.windows.iter().filter(holds).filter(folded_it).count()
+        }
         _ => 0,
     };
     let rows = plan.rows.iter().filter(|part| part.times.iter().any(|t| t.contains(time_us))).map(|part| {
@@ -125,15 +134,23 @@ fn a_stretch() -> impl Strategy<Value = Stretch> {
 
 prop_compose! {
     fn a_shelf()(
-        at_rest in prop::collection::vec((a_stretch(), 1u64..5), 0..8),
+        at_rest in prop::collection::vec((a_stretch(), 1u64..5, any::<bool>()), 0..8),
         head in prop::collection::vec((any::<bool>(), any::<bool>(), 1u64..4), 0..4),
     ) -> (Vec<Frontier>, Vec<Arc<Segment>>, Vec<Arc<PieceSnapshot>>, u64) {
         let mut at = 0;
         let mut segments = Vec::new();
-        for (stretch, length) in at_rest {
+        let mut rows_from = 0;
+        let last = at_rest.len().saturating_sub(1);
+        for (number, (stretch, length, rows_end)) in at_rest.into_iter().enumerate() {
             let ranges = || vec![range(0, at, at + length), range(1, at, at + length)];
             let id = u128::from(at) * 10;
-            segments.push(segment(id, SegmentKind::Rows, ranges(), 9));
+            // Rows may have been put together over the offsets of several windows segments.
+            if rows_end || number == last {
+                let to = at + length;
+                let ranges = vec![range(0, rows_from, to), range(1, rows_from, to)];
+                segments.push(segment(id, SegmentKind::Rows, ranges, 9));
+                rows_from = to;
+            }
             let revision = if matches!(stretch, Stretch::FoldedBefore) { 4 } else { 5 };
             if !matches!(stretch, Stretch::NotFolded) {
                 let mut windows = Segment::clone(&segment(id + 1, SegmentKind::Windows, ranges(), revision));

@@ -45,7 +45,7 @@ async fn the_latest_is_ordered_by_its_whole_key() {
         time_us: NOW_US + 200_000_000,
         data: Some(r#"{"v": 1, "m": "x"}"#.into()),
     };
-    world.take(0, &[event.clone()]);
+    world.take(0, std::slice::from_ref(&event));
     world.flush(true).await;
     world.take(0, &[event]);
     insta::assert_snapshot!(world.service.explain(&meter, &request()).await.unwrap());

@@ -2,6 +2,7 @@
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use weir_meter::Aggregation;
 use weir_query::QueryOptions;
 
 use crate::world::{NOW_US, Sent, World};
@@ -186,6 +187,30 @@ async fn a_meter_counts_events_older_than_itself() {
     let (_, headers, body) = world.request(Method::GET, "/api/v1/meters/tokens/query", &[], "").await;
     assert!(body.contains(r#""value":3,"#), "{body}");
     assert!(headers["weir-read"].to_str().unwrap().starts_with("windows=0, events=2, "), "{headers:?}");
+}
+
+#[tokio::test]
+async fn distinct_values_are_counted_across_segments_and_the_head() {
+    let mut world = World::new().await;
+    world.meter("users", Aggregation::UniqueCount, Some("$.u"), &[]).await;
+    world.freeze().await;
+    world.take(0, &[sent("a", 1, r#"{"u": 1}"#), sent("a", 2, r#"{"u": "2"}"#)]);
+    world.take(1, &[sent("b", 3, r#"{"u": "1"}"#)]);
+    world.flush(true).await;
+    world.take(0, &[sent("a", 4, r#"{"u": 2}"#), sent("a", 70, r#"{"u": 3}"#)]);
+    for (query, values) in
+        [("", vec![3]), ("?groupBy=subject", vec![3, 1]), ("?windowSize=MINUTE", vec![2, 1])]
+    {
+        let path = format!("/api/v1/meters/users/query{query}");
+        let (_, headers, body) = world.request(Method::GET, &path, &[], "").await;
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        let got: Vec<&Value> = answer["data"].as_array().unwrap().iter().map(|row| &row["value"]).collect();
+        assert_eq!(
+            got,
+            values.iter().map(|value| json!(value)).collect::<Vec<_>>().iter().collect::<Vec<_>>()
+        );
+        assert!(headers["weir-read"].to_str().unwrap().contains("events=0,"), "{headers:?}");
+    }
 }
 
 #[tokio::test]

@@ -27,8 +27,13 @@ struct Given {
 enum Step {
     Take(usize),
     Freeze,
-    Flush { drop_pieces: bool },
-    MakeMeters,
+    Flush {
+        drop_pieces: bool,
+    },
+    /// Events after it are folded for the new meters only once a piece is begun.
+    MakeMeters {
+        freeze: bool,
+    },
 }
 
 fn a_given() -> impl Strategy<Value = Given> {
@@ -49,7 +54,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         4 => (0usize..6).prop_map(Step::Take),
         1 => Just(Step::Freeze),
         2 => any::<bool>().prop_map(|drop_pieces| Step::Flush { drop_pieces }),
-        1 => Just(Step::MakeMeters),
+        2 => any::<bool>().prop_map(|freeze| Step::MakeMeters { freeze }),
     ]
 }
 
@@ -179,10 +184,13 @@ async fn check(given: Vec<Given>, steps: Vec<Step>, requests: Vec<UsageRequest>)
             }
             Step::Freeze => world.freeze().await,
             Step::Flush { drop_pieces } => world.flush(drop_pieces).await,
-            Step::MakeMeters if made => {}
-            Step::MakeMeters => {
+            Step::MakeMeters { .. } if made => {}
+            Step::MakeMeters { freeze } => {
                 made = true;
                 make_meters(&world).await;
+                if freeze {
+                    world.freeze().await;
+                }
             }
         }
     }
@@ -216,11 +224,11 @@ async fn check(given: Vec<Given>, steps: Vec<Step>, requests: Vec<UsageRequest>)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
     fn every_split_gives_the_same_numbers(
-        given in prop::collection::vec(a_given(), 0..30),
-        steps in prop::collection::vec(a_step(), 0..12),
+        given in prop::collection::vec(a_given(), 20..40),
+        steps in prop::collection::vec(a_step(), 0..16),
         requests in prop::collection::vec(a_request(), 1..5),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
