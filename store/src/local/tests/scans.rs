@@ -121,7 +121,7 @@ fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn rows_are_those_that_a_look_at_every_row_finds(

@@ -16,7 +16,7 @@ use crate::testing::{
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn rows_come_back_as_they_were_and_in_order(piece in any_piece(5, 300)) {
