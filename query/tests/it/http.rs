@@ -1,5 +1,7 @@
 //! The wire: what SDKs compare to the letter.
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use weir_meter::Aggregation;
@@ -230,6 +232,24 @@ async fn bounds_are_told() {
     let (status, body) = world.get(path).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(body.contains("urn:weir:problem:result-too-large"), "{body}");
+}
+
+#[tokio::test]
+async fn late_and_crowded_out_queries_are_told_apart() {
+    let late = QueryOptions { deadline: Duration::ZERO, ..QueryOptions::default() };
+    let crowded =
+        QueryOptions { concurrent_queries_max: 0, waiting_queries_max: 0, ..QueryOptions::default() };
+    for (options, status, kind) in [
+        (late, StatusCode::GATEWAY_TIMEOUT, "query-deadline"),
+        (crowded, StatusCode::SERVICE_UNAVAILABLE, "query-overload"),
+    ] {
+        let world = World::with(options).await;
+        world.request(Method::POST, "/api/v1/meters", &[], TOKENS).await;
+        let (got, headers, body) = world.request(Method::GET, "/api/v1/meters/tokens/query", &[], "").await;
+        assert_eq!(got, status);
+        assert!(body.contains(&format!("urn:weir:problem:{kind}")), "{body}");
+        assert_eq!(headers.contains_key("retry-after"), status == StatusCode::SERVICE_UNAVAILABLE);
+    }
 }
 
 #[tokio::test]
