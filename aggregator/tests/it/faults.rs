@@ -1,0 +1,175 @@
+//! A store whose writes fail and a catalog whose answers get lost, as often as a test says.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use weir_catalog::{
+    Catalog, CatalogError, Commit, CommitOutcome, EpochRow, Installation, Listing, MeterDraft, MeterQuery,
+    OpenWriter,
+};
+use weir_meter::segment::{NewSegment, Segment};
+use weir_meter::{Meter, MeterId, Namespace, SegmentId, WriterId};
+use weir_store::{BatchStream, FlushPiece, Head, RowScan, Store, StoreError, SweepReport, WindowScan};
+
+/// True as long as faults are left.
+fn strike(left: &AtomicUsize) -> bool {
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
+}
+
+pub(crate) struct FaultyStore {
+    real: Arc<dyn Store>,
+    failing: AtomicUsize,
+}
+
+impl FaultyStore {
+    pub(crate) fn new(real: Arc<dyn Store>, failing: usize) -> Self {
+        Self { real, failing: AtomicUsize::new(failing) }
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    fn head(&self) -> &Head {
+        self.real.head()
+    }
+
+    async fn write(&self, writer: WriterId, piece: &FlushPiece) -> Result<Vec<NewSegment>, StoreError> {
+        let written = self.real.write(writer, piece).await;
+        if strike(&self.failing) {
+            let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+            return Err(StoreError::Io { context: "writing".to_owned(), source });
+        }
+        written
+    }
+
+    fn scan_rows(&self, scan: RowScan) -> BatchStream {
+        self.real.scan_rows(scan)
+    }
+
+    fn scan_windows(&self, scan: WindowScan) -> BatchStream {
+        self.real.scan_windows(scan)
+    }
+
+    fn scan_members(&self, scan: WindowScan) -> BatchStream {
+        self.real.scan_members(scan)
+    }
+
+    async fn sweep(
+        &self,
+        closed: &HashSet<WriterId>,
+        kept: &HashSet<SegmentId>,
+    ) -> Result<SweepReport, StoreError> {
+        self.real.sweep(closed, kept).await
+    }
+
+    async fn verify(&self, segments: &[Arc<Segment>], checksums: bool) -> Result<(), StoreError> {
+        self.real.verify(segments, checksums).await
+    }
+}
+
+/// Where the answer of a commit gets lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    BeforeTheEffect,
+    AfterTheEffect,
+}
+
+pub(crate) struct FaultyCatalog {
+    real: Arc<dyn Catalog>,
+    how: Lost,
+    pub(crate) lost: AtomicUsize,
+}
+
+impl FaultyCatalog {
+    pub(crate) fn new(real: Arc<dyn Catalog>, how: Lost, times: usize) -> Self {
+        Self { real, how, lost: AtomicUsize::new(times) }
+    }
+}
+
+#[async_trait]
+impl Catalog for FaultyCatalog {
+    fn installation(&self) -> &Installation {
+        self.real.installation()
+    }
+
+    async fn epochs(&self) -> Result<Vec<EpochRow>, CatalogError> {
+        self.real.epochs().await
+    }
+
+    async fn ensure_epoch(
+        &self,
+        place: &str,
+        partitions: u32,
+        identity_window_s: u64,
+        now_us: i64,
+    ) -> Result<EpochRow, CatalogError> {
+        self.real.ensure_epoch(place, partitions, identity_window_s, now_us).await
+    }
+
+    async fn open_writer(&self, writer: WriterId, now_us: i64) -> Result<(), CatalogError> {
+        self.real.open_writer(writer, now_us).await
+    }
+
+    async fn close_writer(&self, writer: WriterId, now_us: i64) -> Result<(), CatalogError> {
+        self.real.close_writer(writer, now_us).await
+    }
+
+    async fn writers(&self) -> Result<Vec<OpenWriter>, CatalogError> {
+        self.real.writers().await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<CommitOutcome, CatalogError> {
+        if !strike(&self.lost) {
+            return self.real.commit(commit).await;
+        }
+        if self.how == Lost::AfterTheEffect {
+            self.real.commit(commit).await?;
+        }
+        Err(CatalogError::Database { context: "commit", reason: "the answer got lost".to_owned() })
+    }
+
+    async fn listing(&self) -> Result<Arc<Listing>, CatalogError> {
+        self.real.listing().await
+    }
+
+    async fn kept_segments(&self) -> Result<Vec<SegmentId>, CatalogError> {
+        self.real.kept_segments().await
+    }
+
+    async fn create_meter(
+        &self,
+        namespace: &Namespace,
+        draft: MeterDraft,
+        id: MeterId,
+        now_us: i64,
+    ) -> Result<Meter, CatalogError> {
+        self.real.create_meter(namespace, draft, id, now_us).await
+    }
+
+    async fn meter(&self, namespace: &Namespace, id_or_slug: &str) -> Result<Option<Meter>, CatalogError> {
+        self.real.meter(namespace, id_or_slug).await
+    }
+
+    async fn meters(&self, namespace: &Namespace, query: &MeterQuery) -> Result<Vec<Meter>, CatalogError> {
+        self.real.meters(namespace, query).await
+    }
+
+    async fn delete_meter(
+        &self,
+        namespace: &Namespace,
+        id_or_slug: &str,
+        now_us: i64,
+    ) -> Result<bool, CatalogError> {
+        self.real.delete_meter(namespace, id_or_slug, now_us).await
+    }
+
+    async fn live_meters(&self) -> Result<(u64, Arc<Vec<Arc<Meter>>>), CatalogError> {
+        self.real.live_meters().await
+    }
+
+    async fn close(&self) {
+        self.real.close().await;
+    }
+}

@@ -1,0 +1,73 @@
+//! Flushes: every offset at rest once, the log cut one commit behind, and writes without a clear answer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use weir_aggregator::Parts;
+
+use crate::faults::{FaultyCatalog, FaultyStore, Lost};
+use crate::world::{World, append, counted, fates, offsets, rows, sum_meter};
+
+#[tokio::test]
+async fn every_offset_has_one_row_and_every_identity_counts_once() {
+    let world = World::new();
+    let parts = world.open().await;
+    let meter = sum_meter(&parts).await;
+    append(&parts, (0..25).map(|n| (n, n))).await;
+    append(&parts, (0..5).map(|n| (n, n))).await;
+    append(&parts, [(3, 999)]).await;
+    world.drain(&parts).await.unwrap();
+
+    let rows = rows(&parts).await;
+    assert_eq!(offsets(&rows), (0..31).collect::<Vec<_>>());
+    assert_eq!(fates(&rows, "counted").len(), 25);
+    assert_eq!(fates(&rows, "duplicate").len(), 5);
+    assert_eq!(fates(&rows, "conflict"), [&30]);
+    assert_eq!(counted(&parts, &meter).await, 25);
+    assert!(parts.store.head().snapshot().pieces.is_empty());
+}
+
+#[tokio::test]
+async fn the_log_is_cut_below_the_commit_before_the_last() {
+    let world = World::new();
+    let parts = world.open().await;
+    append(&parts, (0..35).map(|n| (n, n))).await;
+    world.drain(&parts).await.unwrap();
+    // Flushes end at 10, 20, 30 and 35: the last but one is the one that may go.
+    assert_eq!(parts.catalog.listing().await.unwrap().frontier(0, 0), 35);
+    assert_eq!(parts.log.start(0).await.unwrap(), 30);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_tried_again_under_a_new_writer() {
+    let world = World::new();
+    let real = world.open().await;
+    let store = Arc::new(FaultyStore::new(Arc::clone(&real.store), 2));
+    let parts = Parts { store, ..real.clone() };
+    let meter = sum_meter(&parts).await;
+    append(&parts, (0..12).map(|n| (n, n))).await;
+    world.drain(&parts).await.unwrap();
+
+    assert_eq!(offsets(&rows(&real).await), (0..12).collect::<Vec<_>>());
+    assert_eq!(counted(&real, &meter).await, 12);
+    let writers = real.catalog.writers().await.unwrap();
+    assert_eq!(writers.len(), 3, "one for each attempt that failed, and the one that went on");
+    assert_eq!(writers.iter().filter(|w| w.closed_at_us.is_some()).count(), 2);
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_counts_once_whether_it_took_effect_or_not() {
+    for lost in [Lost::AfterTheEffect, Lost::BeforeTheEffect] {
+        let world = World::new();
+        let real = world.open().await;
+        let catalog = Arc::new(FaultyCatalog::new(Arc::clone(&real.catalog), lost, 2));
+        let parts = Parts { catalog: Arc::clone(&catalog) as _, ..real.clone() };
+        let meter = sum_meter(&parts).await;
+        append(&parts, (0..25).map(|n| (n, n))).await;
+        world.drain(&parts).await.unwrap();
+
+        assert_eq!(catalog.lost.load(Ordering::SeqCst), 0, "both faults were met");
+        assert_eq!(offsets(&rows(&real).await), (0..25).collect::<Vec<_>>(), "{lost:?}");
+        assert_eq!(counted(&real, &meter).await, 25, "{lost:?}");
+    }
+}

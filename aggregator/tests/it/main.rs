@@ -1,0 +1,8 @@
+//! The aggregator on the real log, store and catalog, with faults where they meet.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod faults;
+mod flushing;
+mod recovery;
+mod world;

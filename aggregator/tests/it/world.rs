@@ -1,0 +1,211 @@
+//! A data folder with a log, a store and a catalog in it, and what a test asks of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::{Int64Type, UInt64Type};
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use weir_aggregator::{AggregatorError, Options, Parts, Service};
+use weir_catalog::sqlite::{SqliteCatalog, SqliteOptions};
+use weir_catalog::{Catalog, MeterDraft};
+use weir_log::local::{LocalLog, LocalLogOptions};
+use weir_log::{Record, RecordKind};
+use weir_meter::environment::{Clock, Entropy};
+use weir_meter::event::read_event;
+use weir_meter::hash::HashKey;
+use weir_meter::segment::SegmentKind;
+use weir_meter::{Aggregation, Meter, MeterId, Namespace, RequestId};
+use weir_store::local::LocalStore;
+use weir_store::{RowScan, RowSource, WindowScan};
+
+struct SetClock(AtomicI64);
+
+impl Clock for SetClock {
+    fn now_us(&self) -> i64 {
+        self.0.fetch_add(1_000, Ordering::SeqCst)
+    }
+}
+
+struct Counting(AtomicU64);
+
+impl Entropy for Counting {
+    fn random_u128(&self) -> u128 {
+        u128::from(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+pub(crate) struct World {
+    folder: TempDir,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    pub(crate) options: Options,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self {
+            folder: TempDir::new().unwrap(),
+            clock: Arc::new(SetClock(AtomicI64::new(1_700_000_000_000_000))),
+            entropy: Arc::new(Counting(AtomicU64::new(1))),
+            options: Options {
+                flush_interval: Duration::from_secs(3_600),
+                flush_records: 10,
+                flush_bytes: usize::MAX,
+                // One frame a step, so that flushes are cut where the test expects them.
+                step_bytes: 1,
+                identity_window_us: 3_600_000_000,
+            },
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Opens everything, as a new process would.
+    pub(crate) async fn open(&self) -> Parts {
+        let catalog = SqliteCatalog::open(
+            &self.path("catalog.db"),
+            SqliteOptions::default(),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.entropy),
+        )
+        .await
+        .unwrap();
+        let installation = catalog.installation().clone();
+        catalog.ensure_epoch("log", 1, 3_600, 1).await.unwrap();
+        let mut options = LocalLogOptions::new(self.path("log"), installation.id, 0, 1);
+        // Every frame a file of its own: what is cut shows to the offset.
+        options.segment_bytes_max = 1;
+        let log = LocalLog::open(options, Arc::clone(&self.clock)).unwrap();
+        let store =
+            LocalStore::open(&self.path("store"), installation.id, Arc::clone(&self.entropy)).unwrap();
+        Parts {
+            log: Arc::new(log),
+            store: Arc::new(store),
+            catalog: Arc::new(catalog),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            hash_key: HashKey::new(installation.hash_key),
+        }
+    }
+
+    /// Folds and flushes all that the log holds, then ends.
+    pub(crate) async fn drain(&self, parts: &Parts) -> Result<(), AggregatorError> {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let (service, _) = Service::start(parts.clone(), self.options).await?;
+        service.run(stop).await
+    }
+}
+
+/// Closes the files, as the end of a process does.
+pub(crate) async fn close(parts: Parts) {
+    parts.log.close().await;
+    parts.catalog.close().await;
+}
+
+pub(crate) fn record(parts: &Parts, id: u64, value: u64) -> Record {
+    let json = format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t","subject":"x","time":"2024-01-01T00:00:00Z","data":{{"v":{value}}}}}"#
+    );
+    let value = Bytes::from(json);
+    let event = read_event(&value).unwrap();
+    let namespace = Namespace::default();
+    let (identity, content) =
+        (parts.hash_key.identity(&namespace, &event.source, &event.id), parts.hash_key.content(&event));
+    Record {
+        namespace,
+        kind: RecordKind::Event,
+        identity,
+        content,
+        request: RequestId(1),
+        value: value.clone(),
+    }
+}
+
+/// Each in a frame of its own.
+pub(crate) async fn append(parts: &Parts, events: impl IntoIterator<Item = (u64, u64)>) {
+    for (id, value) in events {
+        parts.log.append(vec![record(parts, id, value)]).await.unwrap();
+    }
+}
+
+pub(crate) async fn sum_meter(parts: &Parts) -> Meter {
+    let draft = MeterDraft {
+        slug: "sum".to_owned(),
+        name: None,
+        description: None,
+        metadata: None,
+        event_type: "t".to_owned(),
+        aggregation: Aggregation::Sum,
+        value_property: Some("$.v".to_owned()),
+        group_by: BTreeMap::new(),
+        event_from_us: None,
+    };
+    parts.catalog.create_meter(&Namespace::default(), draft, MeterId(77), 5).await.unwrap()
+}
+
+/// (offset, fate) of every row at rest, in the order of offsets.
+pub(crate) async fn rows(parts: &Parts) -> Vec<(u64, String)> {
+    let sources = listed(parts, SegmentKind::Rows).await;
+    let scan = RowScan {
+        sources,
+        offsets: None,
+        namespace: None,
+        event_type: None,
+        subjects: None,
+        times_us: None,
+        counted_only: false,
+        columns: vec!["offset", "fate"],
+        counters: Arc::default(),
+    };
+    let batches: Vec<RecordBatch> = parts.store.scan_rows(scan).try_collect().await.unwrap();
+    let mut rows = Vec::new();
+    for batch in batches {
+        let offsets = batch.column_by_name("offset").unwrap().as_primitive::<UInt64Type>().clone();
+        let fates = batch.column_by_name("fate").unwrap().as_string::<i32>().clone();
+        for row in 0..batch.num_rows() {
+            rows.push((offsets.value(row), fates.value(row).to_owned()));
+        }
+    }
+    rows.sort();
+    rows
+}
+
+/// Events in all listed windows of the meter.
+pub(crate) async fn counted(parts: &Parts, meter: &Meter) -> i64 {
+    let scan = WindowScan {
+        sources: listed(parts, SegmentKind::Windows).await,
+        namespace: meter.namespace.clone(),
+        generation: meter.key(),
+        window_size_s: 60,
+        subjects: None,
+        starts_us: None,
+        columns: vec!["events"],
+        counters: Arc::default(),
+    };
+    let batches: Vec<RecordBatch> = parts.store.scan_windows(scan).try_collect().await.unwrap();
+    batches.iter().map(|b| b.column(0).as_primitive::<Int64Type>().values().iter().sum::<i64>()).sum()
+}
+
+async fn listed(parts: &Parts, kind: SegmentKind) -> Vec<RowSource> {
+    let listing = parts.catalog.listing().await.unwrap();
+    listing.segments.iter().filter(|s| s.new.kind == kind).cloned().map(RowSource::Segment).collect()
+}
+
+/// Every offset once, counted or not.
+pub(crate) fn offsets(rows: &[(u64, String)]) -> Vec<u64> {
+    rows.iter().map(|(offset, _)| *offset).collect()
+}
+
+pub(crate) fn fates<'r>(rows: &'r [(u64, String)], fate: &str) -> Vec<&'r u64> {
+    rows.iter().filter(|(_, f)| f == fate).map(|(offset, _)| offset).collect()
+}
