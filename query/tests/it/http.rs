@@ -236,9 +236,13 @@ async fn bounds_are_told() {
 
 #[tokio::test]
 async fn late_and_crowded_out_queries_are_told_apart() {
-    let late = QueryOptions { deadline: Duration::ZERO, ..QueryOptions::default() };
-    let crowded =
-        QueryOptions { concurrent_queries_max: 0, waiting_queries_max: 0, ..QueryOptions::default() };
+    // No query ever gets its turn: one waits until it is too late, or may not even wait.
+    let late = QueryOptions {
+        concurrent_queries_max: 0,
+        deadline: Duration::from_millis(20),
+        ..QueryOptions::default()
+    };
+    let crowded = QueryOptions { waiting_queries_max: 0, ..late.clone() };
     for (options, status, kind) in [
         (late, StatusCode::GATEWAY_TIMEOUT, "query-deadline"),
         (crowded, StatusCode::SERVICE_UNAVAILABLE, "query-overload"),
