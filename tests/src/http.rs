@@ -16,6 +16,9 @@ use crate::reference::{Meter, Query, Row};
 /// Above every limit of the server's own.
 const REQUEST_LIMIT: Duration = Duration::from_secs(90);
 
+/// Each of them waits for some seconds.
+const ASKS_MAX: u32 = 30;
+
 pub const BATCH: &str = "application/cloudevents-batch+json";
 pub const SINGLE: &str = "application/cloudevents+json";
 pub const JSON: &str = "application/json";
@@ -122,6 +125,18 @@ impl Api {
 
     pub async fn create_meter(&self, meter: &Meter) -> Json {
         self.post("/api/v1/meters", JSON, meter_json(meter)).await.expect(201).json()
+    }
+
+    /// Reads an answer that includes everything up to the position, however long that takes to become
+    /// visible: a server that is behind says so, and is asked again.
+    pub async fn get_at(&self, path: &str, position: &str) -> Reply {
+        for _ in 0..ASKS_MAX {
+            let reply = self.send(Method::GET, path, &[(POSITION, position)], Vec::new()).await;
+            if reply.status != 504 {
+                return reply;
+            }
+        }
+        panic!("{path}: the position is still not visible after asking {ASKS_MAX} times");
     }
 
     /// Asks with a query string, once everything up to the position is visible.

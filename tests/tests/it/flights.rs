@@ -119,11 +119,7 @@ async fn send(api: &Api, lines: &[String]) {
 /// The server's totals, by month and carrier.
 async fn totals(api: &Api, slug: &str, zone: &str, position: &str) -> BTreeMap<(String, String), String> {
     let path = format!("/api/v1/meters/{slug}/query?windowSize=MONTH&windowTimeZone={zone}&groupBy=subject");
-    let reply = api
-        .send(reqwest::Method::GET, &path, &[(weir_tests::http::POSITION, position)], Vec::new())
-        .await
-        .expect(200)
-        .json();
+    let reply = api.get_at(&path, position).await.expect(200).json();
     let rows = reply.get("data").unwrap().items();
     let totals: BTreeMap<_, _> = rows
         .iter()
