@@ -1,6 +1,6 @@
 //! A snapshot never changes, and never shows rows without their windows.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 use weir_meter::window::WindowKeyRef;
@@ -85,35 +85,32 @@ proptest! {
 
 #[test]
 fn readers_beside_folding_see_rows_and_windows_together() {
-    let head = Arc::new(Head::default());
+    const LOOKS: u64 = 200;
+    let head = Head::default();
     head.begin(1, generations()).unwrap();
-    let done = Arc::new(AtomicBool::new(false));
-    let readers: Vec<_> = (0..2)
-        .map(|_| {
-            let (head, done) = (Arc::clone(&head), Arc::clone(&done));
-            std::thread::spawn(move || {
-                let mut looks = 0;
-                while !done.load(Ordering::Relaxed) {
+    let looks = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while looks.fetch_add(1, Ordering::Relaxed) < LOOKS {
                     let visible = head.visible().borrow().first().map_or(0, |range| range.to);
                     let snapshot = head.snapshot();
                     let rows = rows_of(&snapshot).len() as u64;
                     assert_eq!(rows as i64, events(&snapshot));
                     assert!(rows >= visible, "{visible} were said to be visible, {rows} were seen");
-                    looks += 1;
                 }
-                looks
-            })
-        })
-        .collect();
-    for step in 0..300 {
-        add(&head, step * 10, 10).unwrap();
-        if step % 50 == 49 {
-            head.freeze().unwrap();
-            head.begin(1, generations()).unwrap();
+            });
         }
-    }
-    done.store(true, Ordering::Relaxed);
-    assert!(readers.into_iter().all(|reader| reader.join().unwrap() > 0));
+        let mut next = 0;
+        while looks.load(Ordering::Relaxed) < LOOKS {
+            add(&head, next, 3).unwrap();
+            next += 3;
+            if next % 99 == 0 {
+                head.freeze().unwrap();
+                head.begin(1, generations()).unwrap();
+            }
+        }
+    });
 }
 
 #[test]

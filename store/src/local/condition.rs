@@ -188,3 +188,40 @@ fn column_of<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b ArrayRef, Arr
 fn wrong(column: &str) -> ArrowError {
     ArrowError::SchemaError(format!("the column {column} is missing or of another type"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::StringArray;
+
+    use super::*;
+
+    #[test]
+    fn bounds_rule_out_exactly_what_no_value_between_them_matches() {
+        for (least, greatest, from, to) in (0..5_i64.pow(4)).map(|n| (n % 5, n / 5 % 5, n / 25 % 5, n / 125))
+        {
+            let expected = (least..=greatest).any(|value| in_ranges(&[(from, to)], value));
+            if least <= greatest {
+                assert_eq!(
+                    meet_ranges(&[(from, to)], least, greatest),
+                    expected,
+                    "{least}..={greatest} {from}..{to}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_on_a_bound_may_match_and_an_unknown_bound_rules_nothing_out() {
+        let array = |texts: [Option<&str>; 6]| -> ArrayRef { Arc::new(StringArray::from_iter(texts)) };
+        let least = array([Some("b"), Some("a"), Some("c"), Some("bb"), None, Some("b")]);
+        let greatest = array([Some("c"), Some("b"), Some("d"), Some("c"), Some("a"), None]);
+        let wanted = Condition::text("subject", &["z", "b"]);
+        assert_eq!(wanted.may_match(&least, &greatest), [true, true, false, false, true, true]);
+        assert_eq!(
+            Condition::text("subject", &[""; 0]).may_match(&least, &least),
+            [false, false, false, false, true, false]
+        );
+    }
+}

@@ -101,3 +101,16 @@ fn a_location_that_the_store_would_not_choose_is_not_opened() {
         assert!(fixture.store.verify(&[segment], false).await.is_err());
     });
 }
+
+#[test]
+fn a_file_with_other_rows_than_listed_is_named() {
+    block_on(async {
+        let fixture = Fixture::new();
+        let segments = fixture.write(&plain_piece(3)).await;
+        let mut segment = Segment::clone(&of_kind(&segments, SegmentKind::Rows));
+        segment.new.row_count = 2;
+        let path = fixture.path(&segment).display().to_string();
+        let fresh = open(&fixture.dir, INSTALLATION).unwrap();
+        names(rows(fresh.scan_rows(everything(vec![RowSource::Segment(Arc::new(segment))]))).await, &path);
+    });
+}
