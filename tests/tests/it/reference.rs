@@ -11,7 +11,7 @@ use rand::{Rng as _, SeedableRng as _};
 use weir_tests::generate::{Generator, Rng8, meters, queries};
 use weir_tests::http::{self, Api, BATCH, JSON, POSITION, Reply, SINGLE};
 use weir_tests::reference::model::Events;
-use weir_tests::reference::{Meter, Query, answer};
+use weir_tests::reference::{Aggregation, Meter, Query, answer};
 use weir_tests::server::{Options, Server};
 
 use crate::settings;
@@ -45,6 +45,7 @@ struct Run {
     seed: u64,
     rng: Rng8,
     options: Options,
+    partitions: u32,
     server: Option<Server>,
     api: Api,
     generator: Generator,
@@ -64,14 +65,17 @@ impl Run {
         let mut rng = Rng8::seed_from_u64(seed);
         // From flushes all the time to none at all but at the end.
         let (interval, events) = [("50ms", "50"), ("200ms", "500"), ("5m", "100000")][rng.random_range(0..3)];
-        let options =
-            Options::new(&folder.join("data"), &["--flush-interval", interval, "--flush-events", events]);
+        let partitions = [1, 1, 3][rng.random_range(0..3)];
+        let flags =
+            ["--flush-interval", interval, "--flush-events", events, "--partitions", &partitions.to_string()];
+        let options = Options::new(&folder.join("data"), &flags);
         let server = options.start();
         let generator = Generator::new(&mut rng, 500);
         Self {
             seed,
             rng,
             options,
+            partitions,
             api: Api::new(&server.url),
             server: Some(server),
             generator,
@@ -138,7 +142,12 @@ impl Run {
                 break slug;
             }
         };
-        let meter = meters::meter(&mut self.rng, &slug, &self.generator.times);
+        let mut meter = meters::meter(&mut self.rng, &slug, &self.generator.times);
+        // Of two values with one time the later arrival is the latest; over several partitions the events
+        // of one batch have no order of arrival.
+        if self.partitions > 1 && meter.aggregation == Aggregation::Latest {
+            meter.aggregation = Aggregation::Max;
+        }
         self.api.create_meter(&meter).await;
         self.meters.push(meter);
         self.meters_made += 1;
