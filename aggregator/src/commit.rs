@@ -2,6 +2,7 @@
 //! The order is the whole of exactly-once on this side: files and folders synced, then the
 //! compare-and-set of every frontier, then (and only below the commit before this one) the log is cut.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,12 @@ use metrics::{counter, histogram};
 use tokio::time::Instant;
 use weir_catalog::{CatalogError, Commit, CommitOutcome, FrontierMove};
 use weir_log::phase::{self, Lane, Phase};
-use weir_meter::WriterId;
-use weir_store::PieceSnapshot;
+use weir_meter::{SegmentId, WriterId};
+use weir_store::{PieceSnapshot, StoreError};
 
 use crate::error::AggregatorError;
 use crate::metrics::{FLUSH_SECONDS, FLUSHES};
+use crate::recover;
 use crate::service::{Parts, StatusCell};
 
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -81,6 +83,7 @@ impl Flusher {
         phase::enter(Lane::Aggregator, Phase::Flush);
         let segments = match self.parts.store.write(self.writer, &job.piece).await {
             Ok(segments) => segments,
+            Err(error @ (StoreError::Inconsistent(_) | StoreError::Mismatch(_))) => return Err(error.into()),
             Err(error) => return Ok(Attempt::Again(error.to_string())),
         };
         phase::enter(Lane::Aggregator, Phase::Commit);
@@ -101,21 +104,49 @@ impl Flusher {
                 Err(AggregatorError::Overlap { segment: segment.to_string(), listed: listed.to_string() })
             }
             Err(error @ CatalogError::Database { .. }) => {
-                // The transaction may have taken effect. Close the writer, so that it cannot do so
-                // later, and look.
-                self.parts.catalog.close_writer(self.writer, self.parts.clock.now_us()).await?;
-                let listing = self.parts.catalog.listing().await?;
-                let listed = brought.iter().all(|id| listing.segments.iter().any(|s| s.new.segment == *id));
+                self.status.set_flush_error(Some(error.to_string()));
+                let listed = self.took_effect(&brought).await?;
                 Ok(if listed { Attempt::Done } else { Attempt::Again(error.to_string()) })
             }
             Err(error) => Err(error.into()),
         }
     }
 
+    /// Whether a commit without an answer lists what it brought. Asks until the catalog says: to try
+    /// again before that could count twice, and to give up would stop the server for a full disk.
+    async fn took_effect(&self, brought: &[SegmentId]) -> Result<bool, AggregatorError> {
+        let mut pause = RETRY_FIRST;
+        loop {
+            match self.close_and_look(brought).await {
+                Err(error @ CatalogError::Database { .. }) => {
+                    tracing::error!(%error, retry_in = ?pause, "it is not known whether a flush took effect");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+                looked => return Ok(looked?),
+            }
+        }
+    }
+
+    /// Closes the writer first, so that its commit cannot take effect after the look.
+    async fn close_and_look(&self, brought: &[SegmentId]) -> Result<bool, CatalogError> {
+        self.parts.catalog.close_writer(self.writer, self.parts.clock.now_us()).await?;
+        let listing = self.parts.catalog.listing().await?;
+        Ok(brought.iter().all(|id| listing.segments.iter().any(|s| s.new.segment == *id)))
+    }
+
     /// A writer that failed once never writes again: what it left behind can be told from what counts.
     async fn replace_writer(&mut self) {
-        if let Err(error) = self.parts.catalog.close_writer(self.writer, self.parts.clock.now_us()).await {
-            tracing::warn!(%error, "could not close a writer; it is tried again at the next start");
+        match self.parts.catalog.close_writer(self.writer, self.parts.clock.now_us()).await {
+            // Every attempt writes the whole piece: left there, a long fault would fill the disk.
+            Ok(()) => {
+                if let Err(error) = recover::sweep(&self.parts, &HashSet::from([self.writer])).await {
+                    tracing::warn!(%error, "files of a flush that failed stay until the next start");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not close a writer; it is tried again at the next start");
+            }
         }
         match open_writer(&self.parts).await {
             Ok(writer) => self.writer = writer,

@@ -18,18 +18,24 @@ use crate::take::PartitionState;
 
 /// Closes every writer that earlier processes left open and deletes what they wrote and never
 /// committed. Only for a process that holds the data folder's lock: nobody else can be writing.
+/// What a writer of another incarnation wrote may have been committed after the copy was made that
+/// this catalog was restored from, so it stays.
 pub(crate) async fn close_and_sweep(parts: &Parts) -> Result<(), AggregatorError> {
+    let incarnation = parts.catalog.installation().incarnation;
     let mut closed = HashSet::new();
     for writer in parts.catalog.writers().await? {
         if writer.closed_at_us.is_none() {
             parts.catalog.close_writer(writer.writer, parts.clock.now_us()).await?;
         }
-        closed.insert(writer.writer);
+        if writer.incarnation == incarnation {
+            closed.insert(writer.writer);
+        }
     }
     sweep(parts, &closed).await
 }
 
-async fn sweep(parts: &Parts, closed: &HashSet<WriterId>) -> Result<(), AggregatorError> {
+/// Deletes what these closed writers wrote and no commit listed.
+pub(crate) async fn sweep(parts: &Parts, closed: &HashSet<WriterId>) -> Result<(), AggregatorError> {
     let kept: HashSet<_> = parts.catalog.kept_segments().await?.into_iter().collect();
     let report = parts.store.sweep(closed, &kept).await?;
     if !report.removed.is_empty() {

@@ -21,11 +21,13 @@ fn strike(left: &AtomicUsize) -> bool {
 pub(crate) struct FaultyStore {
     real: Arc<dyn Store>,
     failing: AtomicUsize,
+    /// Whether it fails as a full disk does, or as a piece that can never be written.
+    pub(crate) for_ever: bool,
 }
 
 impl FaultyStore {
     pub(crate) fn new(real: Arc<dyn Store>, failing: usize) -> Self {
-        Self { real, failing: AtomicUsize::new(failing) }
+        Self { real, failing: AtomicUsize::new(failing), for_ever: false }
     }
 }
 
@@ -38,6 +40,9 @@ impl Store for FaultyStore {
     async fn write(&self, writer: WriterId, piece: &FlushPiece) -> Result<Vec<NewSegment>, StoreError> {
         let written = self.real.write(writer, piece).await;
         if strike(&self.failing) {
+            if self.for_ever {
+                return Err(StoreError::Inconsistent("a row is missing".to_owned()));
+            }
             let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
             return Err(StoreError::Io { context: "writing".to_owned(), source });
         }
@@ -80,18 +85,23 @@ pub(crate) struct FaultyCatalog {
     real: Arc<dyn Catalog>,
     how: Lost,
     pub(crate) lost: AtomicUsize,
+    /// Times that the catalog is too busy to close a writer.
+    pub(crate) busy: AtomicUsize,
+    /// As the catalog states it; a test may say that it was restored from a copy.
+    pub(crate) installation: Installation,
 }
 
 impl FaultyCatalog {
     pub(crate) fn new(real: Arc<dyn Catalog>, how: Lost, times: usize) -> Self {
-        Self { real, how, lost: AtomicUsize::new(times) }
+        let installation = real.installation().clone();
+        Self { real, how, lost: AtomicUsize::new(times), busy: AtomicUsize::new(0), installation }
     }
 }
 
 #[async_trait]
 impl Catalog for FaultyCatalog {
     fn installation(&self) -> &Installation {
-        self.real.installation()
+        &self.installation
     }
 
     async fn epochs(&self) -> Result<Vec<EpochRow>, CatalogError> {
@@ -113,6 +123,9 @@ impl Catalog for FaultyCatalog {
     }
 
     async fn close_writer(&self, writer: WriterId, now_us: i64) -> Result<(), CatalogError> {
+        if strike(&self.busy) {
+            return Err(CatalogError::Database { context: "begin", reason: "database is locked".to_owned() });
+        }
         self.real.close_writer(writer, now_us).await
     }
 

@@ -1,9 +1,11 @@
 //! Flushes: every offset at rest once, the log cut one commit behind, and writes without a clear answer.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use weir_aggregator::Parts;
+use weir_aggregator::{AggregatorError, Parts};
+use weir_store::StoreError;
 
 use crate::faults::{FaultyCatalog, FaultyStore, Lost};
 use crate::world::{World, append, counted, fates, offsets, rows, sum_meter};
@@ -24,7 +26,7 @@ async fn every_offset_has_one_row_and_every_identity_counts_once() {
     assert_eq!(fates(&rows, "duplicate").len(), 5);
     assert_eq!(fates(&rows, "conflict"), [&30]);
     assert_eq!(counted(&parts, &meter).await, 25);
-    assert!(parts.store.head().snapshot().pieces.is_empty());
+    assert!(parts.store.head().snapshot_of(&[]).pieces.is_empty());
 }
 
 #[tokio::test]
@@ -70,4 +72,47 @@ async fn a_commit_whose_answer_is_lost_counts_once_whether_it_took_effect_or_not
         assert_eq!(offsets(&rows(&real).await), (0..25).collect::<Vec<_>>(), "{lost:?}");
         assert_eq!(counted(&real, &meter).await, 25, "{lost:?}");
     }
+}
+
+#[tokio::test]
+async fn a_catalog_that_is_busy_after_a_lost_answer_is_waited_for() {
+    for lost in [Lost::AfterTheEffect, Lost::BeforeTheEffect] {
+        let world = World::new();
+        let real = world.open().await;
+        let mut catalog = FaultyCatalog::new(Arc::clone(&real.catalog), lost, 1);
+        catalog.busy = AtomicUsize::new(2);
+        let parts = Parts { catalog: Arc::new(catalog), ..real.clone() };
+        let meter = sum_meter(&parts).await;
+        append(&parts, (0..12).map(|n| (n, n))).await;
+        world.drain(&parts).await.unwrap();
+
+        assert_eq!(offsets(&rows(&real).await), (0..12).collect::<Vec<_>>(), "{lost:?}");
+        assert_eq!(counted(&real, &meter).await, 12, "{lost:?}");
+    }
+}
+
+#[tokio::test]
+async fn commits_that_fail_again_and_again_leave_no_files_behind() {
+    let world = World::new();
+    let real = world.open().await;
+    let catalog = FaultyCatalog::new(Arc::clone(&real.catalog), Lost::BeforeTheEffect, 3);
+    let parts = Parts { catalog: Arc::new(catalog), ..real.clone() };
+    append(&parts, (0..5).map(|n| (n, n))).await;
+    world.drain(&parts).await.unwrap();
+
+    let files = std::fs::read_dir(world.path("store").join("rows")).unwrap().count();
+    assert_eq!(files, 1, "the one that is listed");
+}
+
+#[tokio::test]
+async fn a_piece_that_can_never_be_written_stops_the_aggregator() {
+    let world = World::new();
+    let real = world.open().await;
+    let mut store = FaultyStore::new(Arc::clone(&real.store), usize::MAX);
+    store.for_ever = true;
+    let parts = Parts { store: Arc::new(store), ..real.clone() };
+    append(&parts, (0..5).map(|n| (n, n))).await;
+    let ended = tokio::time::timeout(Duration::from_secs(5), world.drain(&parts)).await;
+    let error = ended.expect("it ends").unwrap_err();
+    assert!(matches!(error, AggregatorError::Store(StoreError::Inconsistent(_))), "{error}");
 }

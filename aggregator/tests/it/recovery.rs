@@ -1,10 +1,12 @@
 //! Starting again: after a crash at any point, on another log, and beside what was never committed.
 
 use std::fs;
+use std::sync::Arc;
 
-use weir_aggregator::{AggregatorError, Service};
-use weir_meter::OffsetRange;
+use weir_aggregator::{AggregatorError, Parts, Service};
+use weir_meter::{OffsetRange, SegmentId, WriterId};
 
+use crate::faults::{FaultyCatalog, Lost};
 use crate::world::{World, append, close, counted, fates, offsets, rows, sum_meter};
 
 #[tokio::test]
@@ -119,4 +121,20 @@ async fn a_log_with_other_records_below_the_frontier_is_refused() {
     append(&parts, (0..5).map(|n| (n, n + 1_000))).await;
     let error = Service::start(parts, world.options).await.unwrap_err();
     assert!(matches!(error, AggregatorError::OtherLog { offset: 4, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_was_written_before_the_catalog_was_restored_is_never_swept() {
+    for (restored, left_alone) in [(false, false), (true, true)] {
+        let world = World::new();
+        let real = world.open().await;
+        let writer = WriterId(real.entropy.random_u128());
+        real.catalog.open_writer(writer, 1).await.unwrap();
+        let file = world.path("store").join("rows").join(format!("{writer}-{}.parquet", SegmentId(5)));
+        fs::write(&file, "committed after the copy was made").unwrap();
+        let mut catalog = FaultyCatalog::new(Arc::clone(&real.catalog), Lost::BeforeTheEffect, 0);
+        catalog.installation.incarnation ^= u128::from(restored);
+        world.drain(&Parts { catalog: Arc::new(catalog), ..real.clone() }).await.unwrap();
+        assert_eq!(file.exists(), left_alone);
+    }
 }
