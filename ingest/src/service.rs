@@ -79,9 +79,9 @@ impl IngestService {
         Ok(())
     }
 
-    /// Takes all events of a body or none, and returns once the log has them durably. The body is
-    /// kept as long as the log keeps its records in memory; nothing of it is copied. A request
-    /// without an id is given one.
+    /// Takes all events of a body or none, and returns once the log has them durably. A body that is
+    /// mostly events is kept as long as its records are in memory and nothing of it is copied. A
+    /// request without an id is given one.
     pub async fn ingest(
         &self,
         namespace: &Namespace,
@@ -160,18 +160,22 @@ struct Reading {
 impl Reading {
     fn records(&self, body: &Bytes, shape: BodyShape) -> Result<Vec<Record>, InvalidEvents> {
         let events = read_events(body, shape, &self.limits)?;
-        let record = |event| self.record(body, event);
-        Ok(events.iter().map(record).collect())
+        // A part keeps the whole body in memory, for minutes in the aggregator's head, and what bounds
+        // memory from here on counts records: a body of padding must not ride along with a small one.
+        let used: usize = events.iter().map(|event| event.json.len()).sum();
+        let worth_keeping = used >= body.len() / 2;
+        let value = |json| if worth_keeping { share(body, json) } else { Bytes::copy_from_slice(json) };
+        Ok(events.iter().map(|event| self.record(event, value(event.json))).collect())
     }
 
-    fn record(&self, body: &Bytes, event: &weir_meter::event::Event<'_>) -> Record {
+    fn record(&self, event: &weir_meter::event::Event<'_>, value: Bytes) -> Record {
         Record {
             namespace: self.namespace.clone(),
             kind: RecordKind::Event,
             identity: self.hash_key.identity(&self.namespace, &event.source, &event.id),
             content: self.hash_key.content(event),
             request: self.request,
-            value: share(body, event.json),
+            value,
         }
     }
 }
@@ -200,5 +204,22 @@ mod tests {
         assert_eq!(&copied[..], b"cd");
         assert_ne!(copied.as_ptr(), other.as_ptr());
         assert_eq!(share(&body, &body[..]), body);
+    }
+
+    #[test]
+    fn a_body_that_is_mostly_padding_is_not_kept_for_its_event() {
+        let reading = Reading {
+            limits: EventLimits::default(),
+            hash_key: HashKey::new([7; 16]),
+            namespace: Namespace::default(),
+            request: RequestId(1),
+        };
+        let event = r#"{"specversion":"1.0","id":"1","source":"s","type":"t","subject":"x"}"#;
+        for (padding, kept) in [(0, true), (1_000, false)] {
+            let body = Bytes::from(format!("[{}{event}]", " ".repeat(padding)));
+            let records = reading.records(&body, BodyShape::Batch).unwrap();
+            assert_eq!(records[0].value, event);
+            assert_eq!(body.as_ptr_range().contains(&records[0].value.as_ptr()), kept, "{padding}");
+        }
     }
 }
