@@ -150,7 +150,7 @@ impl QueryService {
         request: &EventsRequest,
         counters: &Arc<ScanCounters>,
     ) -> Result<Newest, QueryError> {
-        let mut sources = self.shelf().await?.row_sources(&[request.times]);
+        let mut sources = self.shelf(&[]).await?.row_sources(&[request.times]);
         sources.sort_by_key(|source| std::cmp::Reverse(latest(source)));
         let mut newest = Newest::new(request.limit);
         for source in sources {

@@ -85,7 +85,7 @@ impl QueryService {
         let zone = request.zone.clone().unwrap_or(TimeZone::UTC);
         let rows_below_us = request.window_size.and_then(|_| sub_minute_edges_until(&zone));
         let split = TimeSplit::new(TimeRange::new(request.from_us, request.to_us), rows_below_us);
-        let shelf = self.shelf().await?;
+        let shelf = self.shelf(&[meter.key()]).await?;
         let plan = planner::plan(meter, &shelf, &split)?;
         let folded = self.fold_rows(meter, request, &zone, &plan, counters).await?;
         let tables = self.tables(meter, request, plan, folded, counters);

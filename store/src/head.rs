@@ -13,6 +13,9 @@ use weir_meter::{Generation, Namespace, OffsetRange};
 
 use crate::row::Row;
 
+/// Rows that steps of folding share before the next batch is begun.
+const BATCH_ROWS_MAX: usize = 4_096;
+
 /// An immutable look at one piece.
 #[derive(Clone, Debug)]
 pub struct PieceSnapshot {
@@ -21,7 +24,7 @@ pub struct PieceSnapshot {
     pub revision: u64,
     /// Every generation that the piece folded, also those that no event met, and whose it is.
     pub generations: Arc<BTreeMap<Generation, Namespace>>,
-    /// One entry per folded batch; together every offset of the ranges, each once.
+    /// Batches of rows; together every offset of the ranges, each once.
     pub rows: Vec<Arc<Vec<Row>>>,
     pub windows: WindowSet,
 }
@@ -73,8 +76,6 @@ pub struct Head {
 struct HeadState {
     frozen: Vec<Arc<PieceSnapshot>>,
     active: Option<PieceSnapshot>,
-    /// The active piece as the last reader saw it, for the readers that come before the next add.
-    shown: Option<Arc<PieceSnapshot>>,
 }
 
 impl Default for Head {
@@ -84,15 +85,24 @@ impl Default for Head {
 }
 
 impl Head {
-    /// An immutable value of everything folded and not dropped yet. While a reader holds it, the
-    /// next change to a meter's windows copies that meter's windows first.
-    pub fn snapshot(&self) -> HeadSnapshot {
-        let mut state = self.state.lock();
-        let HeadState { frozen, active, shown } = &mut *state;
-        let mut pieces = frozen.clone();
-        if let Some(active) = active.as_ref().filter(|piece| !piece.ranges.is_empty()) {
-            pieces.push(Arc::clone(shown.get_or_insert_with(|| Arc::new(active.clone()))));
-        }
+    /// An immutable value of everything folded and not dropped yet, with the windows of these
+    /// generations. As long as it is held, the next change to one of them copies that meter's windows
+    /// first; all other meters go on being changed in place. Of the other generations the active piece
+    /// says that it never folded them, so whoever asks it for one is answered from its rows.
+    pub fn snapshot_of(&self, wanted: &[Generation]) -> HeadSnapshot {
+        let state = self.state.lock();
+        let mut pieces = state.frozen.clone();
+        pieces.extend(state.active.iter().filter(|piece| !piece.ranges.is_empty()).map(|piece| {
+            let generations = piece.generations.iter().filter(|(key, _)| wanted.contains(key));
+            let meters = wanted.iter().filter_map(|key| Some((*key, Arc::clone(piece.windows_of(*key)?))));
+            Arc::new(PieceSnapshot {
+                ranges: piece.ranges.clone(),
+                revision: piece.revision,
+                generations: Arc::new(generations.map(|(key, of)| (*key, of.clone())).collect()),
+                rows: piece.rows.clone(),
+                windows: WindowSet { meters: meters.collect() },
+            })
+        }));
         HeadSnapshot { pieces }
     }
 
@@ -141,10 +151,8 @@ impl Head {
             None if range.is_empty() => {}
             None => piece.ranges.push(range),
         }
-        // Unless a reader still holds it, the windows are ours alone again and change in place.
-        state.shown = None;
         let result = fold(&rows, &mut piece.windows);
-        piece.rows.push(Arc::new(rows));
+        add_rows(&mut piece.rows, rows);
         state.active = Some(piece);
         drop(state);
         self.visible.send_modify(|ends| {
@@ -161,7 +169,6 @@ impl Head {
     /// Freezes the active piece, if it holds anything. A new one must be begun before the next add.
     pub fn freeze(&self) -> Option<Arc<PieceSnapshot>> {
         let mut state = self.state.lock();
-        state.shown = None;
         let piece = state.active.take().filter(|p| !p.ranges.is_empty())?;
         let piece = Arc::new(piece);
         state.frozen.push(Arc::clone(&piece));
@@ -189,6 +196,19 @@ impl Head {
     pub fn set_visible(&self, ends: Vec<OffsetRange>) {
         self.visible.send_replace(Arc::new(ends));
     }
+}
+
+/// Rows of one step after those before it. Small steps share a batch, so that single events do not make a
+/// list as long as the head; a batch that a reader holds is left as it is.
+fn add_rows(batches: &mut Vec<Arc<Vec<Row>>>, rows: Vec<Row>) {
+    if let Some(last) = batches.last_mut()
+        && last.len().saturating_add(rows.len()) <= BATCH_ROWS_MAX
+        && let Some(last) = Arc::get_mut(last)
+    {
+        last.extend(rows);
+        return;
+    }
+    batches.push(Arc::new(rows));
 }
 
 fn same_partition(a: &OffsetRange, b: &OffsetRange) -> bool {
