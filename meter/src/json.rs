@@ -83,9 +83,15 @@ fn child_for(nodes: &mut Vec<Node>, at: usize, step: &Step) -> usize {
     })
 }
 
+/// Up to here, comparing with each name costs less than a binary search: most differ in length.
+const FEW_NAMES: usize = 12;
+
 impl Node {
     fn named(&self, name: RawString<'_>) -> Option<usize> {
         let text = name.text();
+        if self.names.len() <= FEW_NAMES {
+            return self.names.iter().find(|(n, _)| **n == *text).map(|(_, child)| *child);
+        }
         let position = self.names.binary_search_by(|(n, _)| (**n).cmp(&*text)).ok()?;
         self.names.get(position).map(|(_, child)| *child)
     }
@@ -159,9 +165,14 @@ impl<'a> Walk<'_, 'a> {
                 Extracted::Null
             }
         };
-        for path in &node.ends {
-            if let Some(value) = self.values.get_mut(*path) {
-                *value = found.clone();
+        if let Some((last, others)) = node.ends.split_last() {
+            for path in others {
+                if let Some(value) = self.values.get_mut(*path) {
+                    *value = found.clone();
+                }
+            }
+            if let Some(value) = self.values.get_mut(*last) {
+                *value = found;
             }
         }
         Ok(())
@@ -173,7 +184,7 @@ impl<'a> Walk<'_, 'a> {
             match node.named(cursor.name()?) {
                 Some(child) => {
                     // What an earlier member of this name said no longer counts.
-                    self.take_below(child);
+                    self.clear_below(child);
                     self.value(cursor, child, depth_max)?;
                 }
                 None => drop(cursor.skip(depth_max)?),
@@ -218,6 +229,15 @@ impl<'a> Walk<'_, 'a> {
         self.value(element, child, depth_max)?;
         self.put_back(earlier, |old, new| rank(old) >= rank(new));
         Ok(())
+    }
+
+    fn clear_below(&mut self, node: usize) {
+        let below = self.nodes.get(node).map_or(&[][..], |node| &node.below);
+        for path in below {
+            if let Some(value) = self.values.get_mut(*path) {
+                *value = Extracted::Missing;
+            }
+        }
     }
 
     /// Takes out what has been found at `node` and below it.

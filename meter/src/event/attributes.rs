@@ -14,6 +14,9 @@ const COLUMNS: [&str; 6] = ["id", "source", "type", "subject", "time", "data"];
 /// Most characters of a value that an error repeats.
 const SHOWN_MAX: usize = 40;
 
+/// Room for the attributes that SDKs send.
+const USUAL_ATTRIBUTES: usize = 8;
+
 /// What is wrong with one attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BadAttribute {
@@ -46,6 +49,10 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
+    pub(super) fn new() -> Self {
+        Self { attributes: Vec::with_capacity(USUAL_ATTRIBUTES), ..Self::default() }
+    }
+
     pub(super) fn add(
         &mut self,
         name: Cow<'a, str>,
@@ -101,7 +108,7 @@ impl<'a> Draft<'a> {
                 limits.attribute_bytes_max
             ));
         }
-        if self.attributes.iter().any(|(n, _)| n == name) {
+        if self.has(name) {
             return Err(TWICE.to_owned());
         }
         if self.attributes.len() == ATTRIBUTES_MAX {
@@ -144,6 +151,18 @@ impl<'a> Draft<'a> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        // Most events have only attributes that a slot tells at once.
+        match name {
+            "id" => self.id.is_some(),
+            "source" => self.source.is_some(),
+            "type" => self.event_type.is_some(),
+            "subject" => self.subject.is_some(),
+            "specversion" => self.specversion,
+            _ => self.attributes.iter().any(|(n, _)| n == name),
+        }
     }
 
     /// The event, whose text is `json`, if nothing required is missing.

@@ -20,7 +20,7 @@ pub(super) fn read_body<'a>(
     }
     let events = match (reader.peek()?, shape) {
         (Kind::Object, BodyShape::One | BodyShape::OneOrBatch) => vec![reader.event()?],
-        (Kind::Array, BodyShape::Batch | BodyShape::OneOrBatch) => reader.batch()?,
+        (Kind::Array, BodyShape::Batch | BodyShape::OneOrBatch) => reader.batch(text.len())?,
         (kind, BodyShape::One) => {
             return Err(reader.refused(format!(
                 "application/cloudevents+json announces one event, a JSON object, but the body is {}; \
@@ -70,6 +70,9 @@ fn utf8(body: &[u8]) -> Result<&str, InvalidEvents> {
     })
 }
 
+/// For the room that a batch's events need; a wrong guess costs a copy of them.
+const USUAL_EVENT_BYTES: usize = 250;
+
 struct Reader<'a, 'l> {
     cursor: Cursor<'a>,
     limits: &'l EventLimits,
@@ -79,8 +82,9 @@ struct Reader<'a, 'l> {
 
 impl<'a> Reader<'a, '_> {
     /// At an opening bracket.
-    fn batch(&mut self) -> Result<Vec<Event<'a>>, InvalidEvents> {
-        let mut events = Vec::new();
+    fn batch(&mut self, body_bytes: usize) -> Result<Vec<Event<'a>>, InvalidEvents> {
+        let mut events =
+            Vec::with_capacity((body_bytes / USUAL_EVENT_BYTES).min(self.limits.batch_events_max));
         let mut more = self.cursor.open_array().map_err(|error| self.not_json(error))?;
         while more {
             self.index = Some(events.len());
@@ -103,7 +107,7 @@ impl<'a> Reader<'a, '_> {
     /// At an opening brace.
     fn event(&mut self) -> Result<Event<'a>, InvalidEvents> {
         let start = self.cursor.position();
-        let mut draft = Draft::default();
+        let mut draft = Draft::new();
         let mut more = self.cursor.open_object().map_err(|error| self.not_json(error))?;
         while more {
             let name = self.cursor.name().map_err(|error| self.not_json(error))?;

@@ -48,6 +48,7 @@ pub(crate) struct RawString<'a> {
 }
 
 impl<'a> RawString<'a> {
+    #[inline]
     pub(crate) fn text(self) -> Cow<'a, str> {
         if self.escaped { Cow::Owned(unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
     }
@@ -72,11 +73,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// The text from `start` to here.
+    #[inline]
     pub(crate) fn since(&self, start: usize) -> &'a str {
         self.text.get(start..self.at).unwrap_or("")
     }
 
     /// Goes to the next value and tells its kind.
+    #[inline]
     pub(crate) fn peek(&mut self) -> Step<Kind> {
         Ok(match self.next_token() {
             Some(b'{') => Kind::Object,
@@ -97,17 +100,20 @@ impl<'a> Cursor<'a> {
     }
 
     /// At an opening brace: goes past it. False if the object is empty, and then it is over.
+    #[inline]
     pub(crate) fn open_object(&mut self) -> Step<bool> {
         self.at += 1;
         self.opened(b'}')
     }
 
     /// At an opening bracket: goes past it. False if the array is empty, and then it is over.
+    #[inline]
     pub(crate) fn open_array(&mut self) -> Step<bool> {
         self.at += 1;
         self.opened(b']')
     }
 
+    #[inline]
     fn opened(&mut self, close: u8) -> Step<bool> {
         let empty = self.next_token() == Some(close);
         self.at += usize::from(empty);
@@ -115,6 +121,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// After a member: true if a comma says that another follows, false if the object is over.
+    #[inline]
     pub(crate) fn more_members(&mut self) -> Step<bool> {
         match self.next_token() {
             Some(b',') => self.advance(true),
@@ -125,6 +132,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// After an element: true if a comma says that another follows, false if the array is over.
+    #[inline]
     pub(crate) fn more_elements(&mut self) -> Step<bool> {
         match self.next_token() {
             Some(b',') => self.advance(true),
@@ -134,12 +142,14 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline]
     fn advance(&mut self, value: bool) -> Step<bool> {
         self.at += 1;
         Ok(value)
     }
 
     /// A member's name and the colon after it.
+    #[inline]
     pub(crate) fn name(&mut self) -> Step<RawString<'a>> {
         match self.next_token() {
             Some(b'"') => {}
@@ -158,6 +168,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// At a double quote: the string up to its end.
+    #[inline]
     pub(crate) fn string(&mut self) -> Step<RawString<'a>> {
         let start = self.at + 1;
         let mut escaped = false;
@@ -202,6 +213,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// At a minus sign or a digit: the number's text.
+    #[inline]
     pub(crate) fn number(&mut self) -> Step<&'a str> {
         let start = self.at;
         self.at += usize::from(self.byte(0) == Some(b'-'));
@@ -227,6 +239,7 @@ impl<'a> Cursor<'a> {
         Ok(self.since(start))
     }
 
+    #[inline]
     fn digits(&mut self, none: &'static str) -> Step<()> {
         let count = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
         if count == 0 {
@@ -298,6 +311,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline]
     fn next_token(&mut self) -> Option<u8> {
         loop {
             match self.byte(0) {
@@ -307,10 +321,12 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline]
     fn rest(&self) -> &'a [u8] {
         self.text.as_bytes().get(self.at..).unwrap_or(&[])
     }
 
+    #[inline]
     fn byte(&self, ahead: usize) -> Option<u8> {
         self.text.as_bytes().get(self.at.saturating_add(ahead)).copied()
     }
@@ -324,6 +340,7 @@ impl<'a> Cursor<'a> {
 pub(crate) const TOO_DEEP: &str = "objects and arrays are nested too deeply";
 
 /// How many bytes come before the first quote, backslash or control character.
+#[inline]
 fn plain_length(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
