@@ -32,6 +32,13 @@ pub struct WindowKey {
     pub groups: Box<[Box<str>]>,
 }
 
+impl WindowKey {
+    /// Bytes of its texts, which only the size of an event bounds.
+    pub fn text_bytes(&self) -> usize {
+        self.groups.iter().fold(self.subject.len(), |sum, group| sum.saturating_add(group.len()))
+    }
+}
+
 /// A window key whose parts are borrowed, for look-ups that allocate nothing.
 #[derive(Debug)]
 pub struct WindowKeyRef<'a, S> {

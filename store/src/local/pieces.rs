@@ -12,7 +12,7 @@ use weir_meter::window::{MeterWindows, WindowKey};
 
 use super::condition::in_ranges;
 use super::read::{Wanted, count_rows};
-use super::write::WINDOW_SIZE_S;
+use super::write::{WINDOW_SIZE_S, chunks_by_text};
 use crate::convert::{self, BATCH_ROWS, MemberRow, WindowRow};
 use crate::row::Row;
 use crate::{PieceSnapshot, RowScan, ScanCounters, StoreError, WindowScan};
@@ -105,8 +105,9 @@ fn windows(
             state,
         })
         .collect();
-    let batches: Vec<_> =
-        rows.chunks(BATCH_ROWS).map(|rows| convert::windows_to_batch(rows, schema)).collect();
+    let batches: Vec<_> = chunks_by_text(&rows, |row| row.key.text_bytes())
+        .map(|(rows, _)| convert::windows_to_batch(rows, schema))
+        .collect();
     Ok(Box::new(batches.into_iter()))
 }
 
@@ -130,8 +131,9 @@ fn members(
             holders: *holders,
         }));
     }
-    let batches: Vec<_> =
-        rows.chunks(BATCH_ROWS).map(|rows| convert::members_to_batch(rows, schema)).collect();
+    let batches: Vec<_> = chunks_by_text(&rows, |row| row.key.text_bytes())
+        .map(|(rows, _)| convert::members_to_batch(rows, schema))
+        .collect();
     Ok(Box::new(batches.into_iter()))
 }
 

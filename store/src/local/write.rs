@@ -18,6 +18,7 @@ use weir_meter::{SegmentId, WriterId};
 mod contents;
 
 use self::contents::Contents;
+pub(super) use self::contents::chunks_by_text;
 use super::Shared;
 use super::files::{io as io_error, location, sync_folder};
 use super::properties::{ROW_GROUP_TEXT_BYTES, properties};

@@ -29,7 +29,7 @@ use crate::{ScanCounters, StoreError, schema};
 const BATCH_TEXT_BYTES: u64 = 64 << 20;
 
 /// Columns without a bound of their own on the length of a value.
-const WIDE: [&str; 2] = ["data", "attributes"];
+const WIDE: [&str; 3] = ["data", "attributes", "groups"];
 
 pub(super) fn open(
     shared: &Shared,
@@ -108,7 +108,9 @@ fn batch_rows(footer: &ArrowReaderMetadata, names: &[&str], row_groups: &[usize]
     let mut rows = BATCH_ROWS as u64;
     for group in row_groups.iter().filter_map(|group| footer.metadata().row_groups().get(*group)) {
         for (column, leaf) in group.columns().iter().zip(footer.parquet_schema().columns()) {
-            if WIDE.contains(&leaf.name()) && names.contains(&leaf.name()) {
+            // The leaf of a list has a name of its own.
+            let name = leaf.path().parts().first().map_or("", String::as_str);
+            if WIDE.contains(&name) && names.contains(&name) {
                 let bytes = u64::try_from(column.uncompressed_size()).unwrap_or(0);
                 let mean = bytes / u64::try_from(group.num_rows()).unwrap_or(1).max(1);
                 rows = rows.min(BATCH_TEXT_BYTES / mean.max(1));

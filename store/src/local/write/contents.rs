@@ -90,17 +90,21 @@ impl<'p> Contents<'p> {
         schema: &'s SchemaRef,
     ) -> Box<dyn Iterator<Item = Result<(RecordBatch, usize), StoreError>> + 's> {
         match self {
-            Self::Rows(rows) => Box::new(chunks_by_text(rows).map(move |(rows, bytes)| {
-                convert::rows_to_batch(rows, writer, schema).map(|batch| (batch, bytes))
-            })),
-            Self::Windows(rows) => Box::new(
-                rows.chunks(BATCH_ROWS)
-                    .map(move |rows| convert::windows_to_batch(rows, schema).map(|batch| (batch, 0))),
-            ),
-            Self::Members(rows) => Box::new(
-                rows.chunks(BATCH_ROWS)
-                    .map(move |rows| convert::members_to_batch(rows, schema).map(|batch| (batch, 0))),
-            ),
+            Self::Rows(rows) => {
+                Box::new(chunks_by_text(rows, |row| row.text_bytes()).map(move |(rows, bytes)| {
+                    convert::rows_to_batch(rows, writer, schema).map(|batch| (batch, bytes))
+                }))
+            }
+            Self::Windows(rows) => {
+                Box::new(chunks_by_text(rows, |row| row.key.text_bytes()).map(move |(rows, bytes)| {
+                    convert::windows_to_batch(rows, schema).map(|batch| (batch, bytes))
+                }))
+            }
+            Self::Members(rows) => {
+                Box::new(chunks_by_text(rows, |row| row.key.text_bytes()).map(move |(rows, bytes)| {
+                    convert::members_to_batch(rows, schema).map(|batch| (batch, bytes))
+                }))
+            }
         }
     }
 }
@@ -163,12 +167,15 @@ fn extent(values: impl Iterator<Item = i64>) -> Option<(i64, i64)> {
 }
 
 /// Cuts where a batch has enough rows or enough text. A single row may have more text than that.
-fn chunks_by_text<'r, 'p>(rows: &'r [&'p Row]) -> impl Iterator<Item = (&'r [&'p Row], usize)> {
+pub(in crate::local) fn chunks_by_text<T>(
+    rows: &[T],
+    text_bytes: impl Fn(&T) -> usize,
+) -> impl Iterator<Item = (&[T], usize)> {
     let mut rest = rows;
     std::iter::from_fn(move || {
         let (mut count, mut bytes) = (0_usize, 0_usize);
         for row in rest.iter().take(BATCH_ROWS) {
-            let with_row = bytes.saturating_add(row.text_bytes());
+            let with_row = bytes.saturating_add(text_bytes(row));
             if count > 0 && with_row > BATCH_TEXT_BYTES {
                 break;
             }
@@ -178,4 +185,43 @@ fn chunks_by_text<'r, 'p>(rows: &'r [&'p Row]) -> impl Iterator<Item = (&'r [&'p
         rest = after;
         (!chunk.is_empty()).then_some((chunk, bytes))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use weir_meter::window::{MINUTE_US, WindowKeyRef, WindowSet};
+
+    use super::*;
+    use crate::schema;
+
+    #[test]
+    fn windows_with_long_group_values_come_in_several_batches() {
+        let generation = weir_meter::Generation { meter: weir_meter::MeterId(1), generation: 1 };
+        let long = "x".repeat(BATCH_TEXT_BYTES / 4);
+        let mut windows = WindowSet::default();
+        let of_meter = Arc::make_mut(windows.meters.entry(generation).or_default());
+        for minute in 0..5 {
+            let groups = [long.as_str(), long.as_str()];
+            let key = WindowKeyRef { subject: "s", start_us: minute * MINUTE_US, groups: &groups };
+            of_meter.windows.entry(key).add_event(minute * MINUTE_US);
+            of_meter.add_member(key, 1);
+        }
+        let piece = FlushPiece {
+            ranges: Vec::new(),
+            revision: 1,
+            generations: Arc::new([(generation, weir_meter::Namespace::default())].into()),
+            rows: Vec::new(),
+            windows,
+        };
+        for kind in [SegmentKind::Windows, SegmentKind::Members] {
+            let contents = Contents::of(&piece, kind).unwrap();
+            let schema = schema::of_kind(kind);
+            let batches: Vec<_> = contents.batches(WriterId(1), &schema).map(Result::unwrap).collect();
+            let rows: Vec<usize> = batches.iter().map(|(batch, _)| batch.num_rows()).collect();
+            assert_eq!(rows, [1, 1, 1, 1, 1], "{kind:?}");
+            assert!(batches.iter().all(|(_, bytes)| *bytes > BATCH_TEXT_BYTES / 2), "{kind:?}");
+        }
+    }
 }
