@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use weir_catalog::Catalog as _;
 use weir_meter::zone::{WindowSize, Windows, zone};
 use weir_meter::{Aggregation, Decimal};
-use weir_query::{Compare, Filter, UsageRequest};
+use weir_query::{Compare, Filter, UsageParams, UsageRequest};
 
 use crate::world::{NOW_US, Sent, World};
 
@@ -234,5 +234,26 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(check(given, steps, requests));
+    }
+}
+
+#[tokio::test]
+async fn a_meter_that_is_deleted_while_its_query_waits_loses_no_event() {
+    let mut world = World::new().await;
+    let meter = world.meter("ended", Aggregation::Count, None, &[]).await;
+    world.meter("other", Aggregation::Count, None, &[]).await;
+    world.freeze().await;
+    let sent = Sent { event_type: "t", subject: "s".to_owned(), time_us: NOW_US, data: None };
+    world.take(0, std::slice::from_ref(&sent));
+    world.flush(true).await;
+    // The query has read its meter by now.
+    world.catalog.delete_meter(&world.namespace, "ended", NOW_US).await.unwrap();
+    world.freeze().await;
+    world.take(0, &[sent.clone(), sent]);
+    for _ in ["in the head", "at rest"] {
+        let request = UsageRequest::new(UsageParams::from_query("").unwrap(), &meter).unwrap();
+        let answer = world.service.usage(&meter, &request).await.unwrap();
+        assert_eq!(answer.rows.iter().map(|row| row.value.as_str()).collect::<Vec<_>>(), ["3"]);
+        world.flush(true).await;
     }
 }
