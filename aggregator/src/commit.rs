@@ -41,6 +41,8 @@ pub(crate) struct Flusher {
 /// What to do after one attempt.
 enum Attempt {
     Done,
+    /// It counts, but the writer was closed before that was known.
+    DoneWithoutAnswer,
     /// It is certain that nothing of this attempt counts, or ever will.
     Again(String),
 }
@@ -60,6 +62,10 @@ impl Flusher {
         loop {
             match self.attempt(job).await? {
                 Attempt::Done => break,
+                Attempt::DoneWithoutAnswer => {
+                    self.replace_writer().await;
+                    break;
+                }
                 Attempt::Again(reason) => {
                     counter!(FLUSHES, "result" => "failed").increment(1);
                     tracing::error!(%reason, retry_in = ?pause, "a flush failed and will be tried again");
@@ -106,7 +112,7 @@ impl Flusher {
             Err(error @ CatalogError::Database { .. }) => {
                 self.status.set_flush_error(Some(error.to_string()));
                 let listed = self.took_effect(&brought).await?;
-                Ok(if listed { Attempt::Done } else { Attempt::Again(error.to_string()) })
+                Ok(if listed { Attempt::DoneWithoutAnswer } else { Attempt::Again(error.to_string()) })
             }
             Err(error) => Err(error.into()),
         }

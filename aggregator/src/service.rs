@@ -36,7 +36,7 @@ const REVISION_CUT_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Options {
     pub flush_interval: Duration,
     pub flush_records: usize,
-    /// Bytes of records, as sent.
+    /// Bytes of records as sent, and of the windows that they made.
     pub flush_bytes: usize,
     /// Bytes of records that are taken and folded at a time; readers wait for one such step at most.
     pub step_bytes: usize,
@@ -149,18 +149,21 @@ impl Service {
             Ok::<_, AggregatorError>(())
         };
         let folding = Folding { parts, options, states, status, jobs }.run(stop);
-        let (folded, flushed) = tokio::join!(stop_on_error(folding), stop_on_error(flushing));
-        // A flusher that fails closes the queue, which folding reports as a stopped task: the
-        // flusher's own error says more.
-        flushed.and(folded)
+        // Boxed: their states are large and live as long as the process.
+        let (mut folding, mut flushing) = (Box::pin(folding), Box::pin(flushing));
+        tokio::select! {
+            // The flusher ends before folding does only if it cannot go on.
+            flushed = &mut flushing => {
+                flushed?;
+                folding.await
+            }
+            // After an error nothing more may be committed; else what waits is brought to rest.
+            folded = &mut folding => {
+                folded?;
+                flushing.await
+            }
+        }
     }
-}
-
-/// Boxes the two halves of the loop: their states are large and live as long as the process.
-async fn stop_on_error(
-    half: impl Future<Output = Result<(), AggregatorError>>,
-) -> Result<(), AggregatorError> {
-    Box::pin(half).await
 }
 
 struct Folding {

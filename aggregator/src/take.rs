@@ -117,6 +117,7 @@ pub(crate) fn fold_rows(
         counts.ignored_values += one.ignored_values;
         counts.rounded_values += one.rounded_values;
         counts.overflowed_values += one.overflowed_values;
+        counts.window_bytes = counts.window_bytes.saturating_add(one.window_bytes);
     }
     counts
 }

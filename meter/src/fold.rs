@@ -42,7 +42,13 @@ pub struct FoldCounts {
     pub rounded_values: u64,
     /// Values left out because a window's sum would leave Decimal(76, 30).
     pub overflowed_values: u64,
+    /// About as many bytes as the windows and members hold that this event made.
+    pub window_bytes: usize,
 }
+
+/// What a window takes beside its texts, and what a member takes: for bounds, not for accounts.
+const WINDOW_BYTES: usize = 400;
+const MEMBER_BYTES: usize = 48;
 
 /// The meters of one revision, made ready to fold.
 #[derive(Debug)]
@@ -159,13 +165,19 @@ impl Folder {
             let windows = Arc::make_mut(into.meters.entry(meter.key).or_default());
             let state = windows.windows.entry(key);
             state.add_event(event.time_us);
+            if state.events == 1 {
+                let texts = groups.iter().fold(event.subject.len(), |sum, group| sum + group.len());
+                counts.window_bytes += WINDOW_BYTES + texts;
+            }
             let Some(extracted) = meter.value.map(|i| values.get(i).unwrap_or(&Extracted::Missing)) else {
                 continue;
             };
             if meter.aggregation == Aggregation::UniqueCount {
                 if let Some(text) = value::member_text(extracted) {
                     state.counted = state.counted.saturating_add(1);
-                    windows.add_member(key, self.key.member(&text));
+                    if windows.add_member(key, self.key.member(&text)) {
+                        counts.window_bytes += MEMBER_BYTES;
+                    }
                 } else {
                     counts.ignored_values += 1;
                 }

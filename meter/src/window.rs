@@ -235,10 +235,11 @@ pub struct MeterWindows {
 }
 
 impl MeterWindows {
-    /// Counts a holder of a member value in a window.
-    pub fn add_member<S: AsRef<str>>(&mut self, key: WindowKeyRef<'_, S>, member: u128) {
+    /// Counts a holder of a member value in a window. True if it is the first there.
+    pub fn add_member<S: AsRef<str>>(&mut self, key: WindowKeyRef<'_, S>, member: u128) -> bool {
         let holders = self.members.entry(key).entry(member).or_insert(0);
         *holders = holders.saturating_add(1);
+        *holders == 1
     }
 
     /// Adds the windows and members of another heap of the same generation.

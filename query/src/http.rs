@@ -76,8 +76,9 @@ async fn find_meter(
     meter.ok_or_else(|| QueryError::no_meter(id_or_slug))
 }
 
-/// Waits for the position that the request names, if it names one.
+/// Waits for what this process has to catch up with, and for the position that the request names, if any.
 async fn reach(service: &QueryService, namespace: &Namespace, headers: &HeaderMap) -> Result<(), QueryError> {
+    service.caught_up().await?;
     let Some(token) = headers.get(POSITION) else { return Ok(()) };
     let token = token.to_str().map_err(|_| {
         QueryError::invalid(

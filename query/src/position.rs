@@ -1,6 +1,8 @@
 //! Positions: what `Weir-Position` asks a query to wait for, and the position of everything that
 //! was acknowledged so far.
 
+use std::sync::Arc;
+
 use tokio::time::{Instant, timeout};
 use weir_meter::{Namespace, OffsetRange};
 use weir_proto::{Position, PositionKind};
@@ -10,6 +12,21 @@ use crate::metrics;
 use crate::service::QueryService;
 
 impl QueryService {
+    /// Waits until all that was durable when this process began is visible again. An answer right after
+    /// a restart would else be older than one from before it.
+    pub async fn caught_up(&self) -> Result<(), QueryError> {
+        let mut visible = self.parts.store.head().visible();
+        let seen = |ends: &Arc<Vec<OffsetRange>>| {
+            self.durable_at_start.iter().all(|(partition, offset)| {
+                *offset == 0 || ends.iter().any(|end| end.partition == *partition && end.to >= *offset)
+            })
+        };
+        match timeout(self.options.position_wait, visible.wait_for(seen)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(QueryError::PositionNotVisible { waited_s: self.options.position_wait.as_secs() }),
+        }
+    }
+
     /// Waits until everything up to the position is visible.
     pub async fn reach(&self, token: &str, namespace: &Namespace) -> Result<(), QueryError> {
         let position = self.position_key.open(token, namespace.as_str())?;

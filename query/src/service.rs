@@ -44,6 +44,8 @@ pub struct QueryService {
     pub(crate) parts: QueryParts,
     pub(crate) hash_key: HashKey,
     pub(crate) position_key: PositionKey,
+    /// What acknowledged events came before this process: no answer leaves any of them out.
+    pub(crate) durable_at_start: Vec<(u32, u64)>,
     running: Semaphore,
     waiting: AtomicUsize,
 }
@@ -54,6 +56,7 @@ impl QueryService {
         Self {
             hash_key: HashKey::new(installation.hash_key),
             position_key: PositionKey::new(installation.position_key),
+            durable_at_start: (parts.log_ends)(),
             running: Semaphore::new(options.concurrent_queries_max),
             waiting: AtomicUsize::new(0),
             options,

@@ -42,3 +42,19 @@ impl FolderLock {
         Ok(Self { _files: files })
     }
 }
+
+/// Makes the folder and those above it, and syncs the name of each in its parent: without that, a power cut
+/// could take the whole folder away, with everything in it that was synced and acknowledged. Also a folder
+/// that was there before is synced into its parent, as whoever made it may not have.
+fn make_durable(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let folder = folder.canonicalize()?;
+    for parent in folder.ancestors().skip(1) {
+        match File::open(parent).and_then(|parent| parent.sync_all()) {
+            // Folders far above are not ours to open, and were not made just now.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => break,
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
