@@ -85,3 +85,19 @@ async fn the_position_of_everything_can_be_asked_with() {
     assert_eq!(status, StatusCode::OK);
     assert!(body.contains(r#""value":2,"#), "{body}");
 }
+
+#[tokio::test]
+async fn nothing_is_answered_before_a_restart_has_caught_up() {
+    let options = QueryOptions { position_wait: Duration::from_millis(100), ..QueryOptions::default() };
+    let mut world = World::with(options).await;
+    world.request(Method::POST, "/api/v1/meters", &[], METER).await;
+    world.take(0, &[event()]);
+    world.begin_again(2);
+    for path in ["/api/v1/meters/n/query", "/api/v1/events"] {
+        let (status, _, body) = world.request(Method::GET, path, &[], "").await;
+        assert_eq!(status, StatusCode::GATEWAY_TIMEOUT, "{path} {body}");
+    }
+    world.take(0, &[event()]);
+    let (status, _, body) = world.request(Method::GET, "/api/v1/meters/n/query", &[], "").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+}

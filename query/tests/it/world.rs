@@ -57,6 +57,8 @@ pub(crate) struct Sent {
 }
 
 pub(crate) struct World {
+    options: QueryOptions,
+    parts: QueryParts,
     _folder: TempDir,
     pub(crate) catalog: Arc<SqliteCatalog>,
     pub(crate) store: Arc<LocalStore>,
@@ -73,6 +75,12 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn new() -> Self {
         Self::with(QueryOptions::default()).await
+    }
+
+    /// Queries as of a process that found so many durable events in the log when it began.
+    pub(crate) fn begin_again(&mut self, durable: u64) {
+        let parts = QueryParts { log_ends: Arc::new(move || vec![(0, durable)]), ..self.parts.clone() };
+        self.service = Arc::new(QueryService::new(self.options.clone(), parts));
     }
 
     pub(crate) async fn with(options: QueryOptions) -> Self {
@@ -100,9 +108,11 @@ impl World {
                 head.head().visible().borrow().iter().map(|end| (end.partition, end.to)).collect()
             }),
         };
-        let service = Arc::new(QueryService::new(options, parts));
+        let service = Arc::new(QueryService::new(options.clone(), parts.clone()));
         let mut world = Self {
             _folder: folder,
+            options,
+            parts,
             catalog,
             store,
             service,
