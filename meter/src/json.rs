@@ -2,7 +2,7 @@
 
 pub(crate) mod cursor;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::path::{Path, Step};
 use crate::value::Extracted;

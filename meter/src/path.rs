@@ -268,6 +268,20 @@ mod tests {
     }
 
     #[test]
+    fn says_what_is_not_supported() {
+        for (text, word) in [
+            ("$.a[-1]", "negative"),
+            ("$..a", "descendant"),
+            ("$.*", "wildcard"),
+            ("$.a[?(1)]", "filter"),
+            ("$.a-b", "dash"),
+        ] {
+            let error = Path::parse(text).expect_err(text);
+            assert!(error.reason.contains(word), "{error}");
+        }
+    }
+
+    #[test]
     fn bounds() {
         let long = format!("$.{}", "a".repeat(254));
         assert!(Path::parse(&long).is_ok());

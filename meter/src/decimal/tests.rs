@@ -286,3 +286,16 @@ fn every_256_bit_integer_can_be_shown() {
         assert_eq!(rational(&shown) * ten_to(30), BigRational::from(big(Decimal::from_unscaled(unscaled))));
     }
 }
+
+#[test]
+fn a_sum_has_at_most_76_digits() {
+    let largest = Decimal::from_unscaled(i256::from_string(&"9".repeat(76)).unwrap());
+    let smallest = Decimal::from_unscaled(largest.unscaled().wrapping_neg());
+    let step = Decimal::from_unscaled(i256::ONE);
+    let back = Decimal::from_unscaled(i256::MINUS_ONE);
+    assert_eq!(largest.checked_add(Decimal::default()), Some(largest));
+    assert_eq!(smallest.checked_add(Decimal::default()), Some(smallest));
+    assert_eq!((largest.checked_add(step), smallest.checked_add(back)), (None, None));
+    assert_eq!((largest.checked_add(largest), smallest.checked_add(smallest)), (None, None));
+    assert_eq!(largest.checked_add(smallest), Some(Decimal::default()));
+}

@@ -1,5 +1,7 @@
 //! Which events are let in, and what is said of the others.
 
+mod random;
+
 use super::*;
 
 const GOOD: &str = r#"{"id":"1","source":"s","specversion":"1.0","type":"t","subject":"u"}"#;
@@ -208,6 +210,16 @@ fn rules_of_single_attributes() {
 }
 
 #[test]
+fn every_attribute_is_there_once() {
+    let all = with(r#""time":null,"dataschema":"x","datacontenttype":null,"data":{},"ext":1"#);
+    let members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&all).unwrap();
+    for (name, value) in members {
+        let body = format!("{},\"{name}\":{value}}}", &all[..all.len() - 1]);
+        assert_eq!(refusal(&body), format!("attribute {name:?}: is there twice; an attribute has one value"));
+    }
+}
+
+#[test]
 fn bounds_are_told() {
     let long = "x".repeat(1_024);
     assert!(read(&with(&format!(r#""e":"{long}""#)), BodyShape::One).is_ok());
@@ -263,7 +275,9 @@ fn the_first_bad_event_is_named() {
         format!("event 1: not valid JSON at byte {} of the body: a value belongs here", GOOD.len() + 2)
     );
     assert!(refusal(&format!("[{GOOD}")).contains("the text ends inside an array"));
-    assert!(read_event(b"[]").is_err());
+    for body in ["[]", "", "5", &format!("{GOOD}{GOOD}"), &format!("{GOOD}]"), &GOOD[..GOOD.len() - 1]] {
+        assert!(read_event(body.as_bytes()).is_err(), "{body}");
+    }
 }
 
 #[test]

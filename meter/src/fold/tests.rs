@@ -224,7 +224,7 @@ fn nothing_inside_an_event_makes_folding_fail() {
         .collect();
     let all: Vec<(usize, &Sample)> = samples.iter().enumerate().collect();
     let (set, counts) = fold(&folder, &all);
-    assert_eq!(counts, FoldCounts { ignored_values: 10, rounded_values: 2, overflowed_values: 0 });
+    assert_eq!((counts.ignored_values, counts.rounded_values, counts.overflowed_values), (10, 2, 0));
     let groups: [&str; 0] = [];
     let latest = &set.meters[&Generation { meter: MeterId(3), generation: 1 }];
     let state = latest.windows.get(WindowKeyRef { subject: "s", start_us: 0, groups: &groups }).unwrap();
