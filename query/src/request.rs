@@ -52,8 +52,20 @@ pub struct UsageRequest {
     pub filters: Vec<(usize, Filter)>,
 }
 
+/// An array would be read as an object whose fields come in their order, and mean something else.
+pub(crate) fn must_be_object(body: &[u8], what: &str) -> Result<(), QueryError> {
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => Ok(()),
+        _ => Err(QueryError::invalid(
+            "invalid-body",
+            format!("the body is not {what}: it must be a JSON object"),
+        )),
+    }
+}
+
 impl UsageParams {
     pub fn from_json(body: &[u8]) -> Result<Self, QueryError> {
+        must_be_object(body, "a meter query")?;
         serde_json::from_slice(body).map_err(|error| {
             QueryError::invalid("invalid-body", format!("the body is not a meter query: {error}"))
         })
@@ -82,19 +94,19 @@ impl UsageParams {
                     })?;
                     once(&mut params.advanced_meter_group_by_filters, &name, filters)?;
                 }
-                "filterGroupBy" => {
-                    return Err(QueryError::invalid(
-                        "invalid-filter",
-                        "invalid group by filter: write it as filterGroupBy[key]=value",
-                    ));
-                }
-                _ => {
+                // A filter that is not understood would be a total of too much.
+                name if name.starts_with("filterGroupBy") => {
                     let key = name.strip_prefix("filterGroupBy[").and_then(|rest| rest.strip_suffix(']'));
-                    if let Some(key) = key {
-                        let filters = params.filter_group_by.get_or_insert_default();
-                        filters.entry(key.to_owned()).or_default().push(value);
-                    }
+                    let key = key.ok_or_else(|| {
+                        QueryError::invalid(
+                            "invalid-filter",
+                            "invalid group by filter: write it as filterGroupBy[key]=value",
+                        )
+                    })?;
+                    let filters = params.filter_group_by.get_or_insert_default();
+                    filters.entry(key.to_owned()).or_default().push(value);
                 }
+                _ => {}
             }
         }
         Ok(params)

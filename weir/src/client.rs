@@ -163,6 +163,16 @@ impl Client {
         self.text(request).await
     }
 
+    /// The position of everything that the server has acknowledged so far.
+    pub async fn position(&self) -> Result<String, ClientError> {
+        #[derive(serde::Deserialize)]
+        struct Body {
+            position: String,
+        }
+        let text = self.text(self.request(Method::GET, &["position"])).await?;
+        Ok(self.parsed::<Body>(&text)?.position)
+    }
+
     /// Reads JSON that the server sent.
     pub fn parsed<'a, T: serde::Deserialize<'a>>(&self, text: &'a str) -> Result<T, ClientError> {
         serde_json::from_str(text)

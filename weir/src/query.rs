@@ -62,7 +62,9 @@ impl Question {
 }
 
 pub async fn run(client: &Client, meter: &str, question: &Question, format: Format) -> Result<(), Failure> {
-    let text = client.query(meter, &question.body(), None).await?;
+    // Whoever asks after a `weir send` wants to see what it sent, all of it.
+    let position = client.position().await?;
+    let text = client.query(meter, &question.body(), Some(&position)).await?;
     if format == Format::Json {
         return output::data(&(text.trim_end().to_owned() + "\n"));
     }

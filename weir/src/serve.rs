@@ -159,6 +159,7 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
     if let Some(address) = settings.telemetry_listen {
         let listener = bind(address).await?;
         telemetry_addr = listener.local_addr().ok();
+        tracing::info!(address = ?telemetry_addr.unwrap_or(address), "serving metrics and probes");
         let routes = metrics::routes(prometheus).merge(health::routes(Arc::clone(&health)));
         telemetry = Some(serve_routes(listener, routes, stop_telemetry.clone()));
     }

@@ -93,6 +93,8 @@ fn mistakes_in_query_strings_are_told() {
         ("groupBy=customer_id", "customers"),
         ("filterCustomerId=1", "customers"),
         ("filterGroupBy[colour]=x", "invalid group by filter"),
+        ("filterGroupBy%5Bmodel=x", "filterGroupBy[key]=value"),
+        ("filterGroupByModel=x", "filterGroupBy[key]=value"),
         ("filterGroupBy=%7B%27model%27:%27x%27%7D", "filterGroupBy[key]=value"),
         ("filterGroupBy[model]=x&advancedMeterGroupByFilters=%7B%22kind%22:%7B%7D%7D", "together"),
         ("advancedMeterGroupByFilters=%5B%5D", "JSON object"),
@@ -108,7 +110,14 @@ fn mistakes_in_query_strings_are_told() {
 
 #[test]
 fn mistakes_in_bodies_are_told() {
-    for body in ["", "[]", "{", r#"{"subject": "a"}"#, r#"{"filterGroupBy": {"model": "a"}}"#] {
+    for body in [
+        "",
+        "[]",
+        "[null,null,null,null,null,null,null,null,null,null]",
+        "{",
+        r#"{"subject": "a"}"#,
+        r#"{"filterGroupBy": {"model": "a"}}"#,
+    ] {
         assert!(post(body).unwrap_err().contains("not a meter query"), "{body}");
     }
 }

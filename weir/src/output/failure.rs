@@ -67,7 +67,7 @@ impl From<SettingsError> for Failure {
 
 impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
-        let mut failure = Self::new(format!("the server stopped: {error}"));
+        let mut failure = Self::new(error.to_string());
         let mut source = std::error::Error::source(&error);
         while let Some(cause) = source {
             failure = failure.detail(format!("because: {cause}"));

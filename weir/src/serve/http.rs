@@ -22,6 +22,7 @@ use super::metrics::{HTTP_REQUESTS, HTTP_SECONDS};
 
 const REQUEST_ID: &str = "x-request-id";
 const REQUEST_ID_BYTES_MAX: usize = 128;
+const PATH_CHARS_SHOWN_MAX: usize = 200;
 
 /// Puts the layers around all routes. gRPC services come as a router of their own.
 pub(super) fn router(services: Router, grpc: Router, health: Router, entropy: Arc<dyn Entropy>) -> Router {
@@ -46,7 +47,15 @@ async fn not_found(request: Request) -> Response {
         let headers = [("content-type", "application/grpc"), ("grpc-status", "12")];
         return headers.into_response();
     }
-    Problem::not_found(format!("there is nothing at {}", request.uri().path())).into_response()
+    Problem::not_found(format!("there is nothing at {}", shortened(request.uri().path()))).into_response()
+}
+
+/// A path as an error shows it: what a client sent does not come back at any length.
+fn shortened(path: &str) -> std::borrow::Cow<'_, str> {
+    match path.char_indices().nth(PATH_CHARS_SHOWN_MAX) {
+        Some((end, _)) => format!("{}…", path.get(..end).unwrap_or_default()).into(),
+        None => path.into(),
+    }
 }
 
 /// Runs around every request: who asks, under which id, and what a failure looks like.
@@ -57,7 +66,7 @@ async fn around(State(entropy): State<Arc<dyn Entropy>>, mut request: Request, n
     request.extensions_mut().insert(Namespace::default());
     let grpc = is_grpc(request.headers());
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let path = shortened(request.uri().path()).into_owned();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
 
     let response = next.run(request).await;

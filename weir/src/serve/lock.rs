@@ -21,7 +21,7 @@ impl FolderLock {
             if locked.contains(&folder) {
                 continue;
             }
-            std::fs::create_dir_all(folder)
+            make_durable(folder)
                 .map_err(|source| ServeError::Folder { path: folder.display().to_string(), source })?;
             let path = folder.join("lock");
             let open = File::options().create(true).truncate(false).write(true).open(&path);

@@ -64,13 +64,18 @@ pub(super) async fn grpc(ingest: Arc<IngestService>) -> Result<Router, ServeErro
     let (reporter, health) = tonic_health::server::health_reporter();
     let service = weir_ingest::grpc_service(ingest);
     serving(&reporter, &service).await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .map_err(|error| ServeError::Task(format!("gRPC reflection: {error}")))?;
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let broken = |error| ServeError::Task(format!("gRPC reflection: {error}"));
+    // Older clients know only the alpha.
+    let (reflection, reflection_alpha) =
+        (described().build_v1().map_err(broken)?, described().build_v1alpha().map_err(broken)?);
     // Routes of their own, without a fallback: what is not found is answered by the router around.
-    Ok(tonic::service::Routes::new(service).add_service(health).add_service(reflection).into_axum_router())
+    let routes = tonic::service::Routes::new(service).add_service(health);
+    Ok(routes.add_service(reflection).add_service(reflection_alpha).into_axum_router())
 }
 
 async fn serving<S: tonic::server::NamedService>(reporter: &tonic_health::server::HealthReporter, _: &S) {
