@@ -77,7 +77,15 @@ fn parsers_alone(group: &mut BenchmarkGroup<'_, criterion::measurement::WallTime
             jiter.finish().unwrap();
         });
     });
-    group.bench_function("utf8_check_alone", |b| b.iter(|| std::str::from_utf8(black_box(body)).unwrap().len()));
+    group.bench_function("weir_skip_alone", |b| {
+        // A path into an object finds nothing in an array, so the extractor only goes past the text.
+        let paths = PathSet::new(vec![Path::parse("$.nothing").unwrap()]);
+        let mut extractor = Extractor::default();
+        b.iter(|| extractor.extract(Some(black_box(body)), &paths).len());
+    });
+    group.bench_function("utf8_check_alone", |b| {
+        b.iter(|| std::str::from_utf8(black_box(body)).unwrap().len())
+    });
 }
 
 fn extraction(c: &mut Criterion) {

@@ -81,6 +81,9 @@ fn other_attributes_are_as_sent() {
     let mut event = read_event(GOOD.as_bytes()).unwrap();
     event.attributes.push(("x".into(), AttributeValue::Text("\"".into())));
     assert_eq!(event.other_attributes().unwrap(), br#"{"specversion":"1.0"}"#);
+    event.attributes.push(("\"".into(), AttributeValue::Raw(b"1")));
+    event.attributes.swap_remove(5);
+    assert_eq!(event.other_attributes().unwrap(), br#"{"specversion":"1.0"}"#);
     event.attributes.clear();
     assert_eq!(event.other_attributes(), None);
 }

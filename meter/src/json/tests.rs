@@ -224,3 +224,41 @@ fn depth_is_bounded_and_nothing_recurses() {
     let deep = format!("{}{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
     assert_eq!(extract(&deep, &["$.a.a.a"]), [Extracted::Missing]);
 }
+
+#[test]
+fn many_paths_at_once() {
+    let texts: Vec<String> = (0..40).map(|n| format!("$.k{}", n * 7 % 40)).collect();
+    let members: Vec<String> = (0..40).map(|n| format!("\"k{n}\":{n}")).collect();
+    let data = format!("{{{}}}", members.join(","));
+    let found = extract(&data, &texts.iter().map(String::as_str).collect::<Vec<_>>());
+    let numbers: Vec<String> = (0..40).map(|n| (n * 7 % 40).to_string()).collect();
+    assert_eq!(found, numbers.iter().map(|n| Extracted::Number(n)).collect::<Vec<_>>());
+}
+
+#[test]
+fn surrogates_come_in_pairs() {
+    let read = |escapes: &str| {
+        let json = format!("\"{escapes}\"");
+        Cursor::new(&json).string().map(|read| read.text().into_owned()).ok()
+    };
+    assert_eq!(read("\\ud800\\udc00").as_deref(), Some("\u{10000}"));
+    assert_eq!(read("\\uDBFF\\uDFFFx").as_deref(), Some("\u{10ffff}x"));
+    assert_eq!(read("\\ud7ff\\ue000").as_deref(), Some("\u{d7ff}\u{e000}"));
+    for escapes in [
+        "\\ud800",
+        "\\udbff",
+        "\\udc00",
+        "\\udfff",
+        "\\ud800\\ud800",
+        "\\ud800x",
+        "\\ud800\\n",
+        "\\ud800\\ue000",
+        "\\udbff\\u00",
+        "\\u+123",
+        "\\u12",
+        "\\U0041",
+        "\\x41",
+    ] {
+        assert_eq!(read(escapes), None, "{escapes}");
+    }
+}
