@@ -1,1 +1,3 @@
+//! Benchmarks live in `benches/`; this crate has no code of its own.
+
 

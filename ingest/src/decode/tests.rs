@@ -1,3 +1,5 @@
+//! Bodies that are compressed, cut off, or far larger than they look.
+
 use std::io::Write as _;
 
 use super::*;

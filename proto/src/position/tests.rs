@@ -1,3 +1,5 @@
+//! Tokens come back as they were, and nothing else does.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

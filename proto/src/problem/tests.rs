@@ -1,3 +1,5 @@
+//! What clients compare to the letter: the content type, the fields, the headers.
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::{JsonRejection, QueryRejection};

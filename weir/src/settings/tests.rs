@@ -1,3 +1,5 @@
+//! Where values come from, which are refused, and what is printed.
+
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The tables of the demo, from answers as a server writes them.
+
 use super::*;
 
 fn answer(rows: &[(&str, &str, &str, &str)]) -> String {
