@@ -238,6 +238,8 @@ impl Folding {
         let last = self.states.len() - 1;
         self.states.swap(index, last);
         let counts = counts.map_err(|error| AggregatorError::Task(error.to_string()))?;
+        // A small event can make many large windows: the head is bounded by both.
+        active.bytes = active.bytes.saturating_add(counts.window_bytes);
         counter!(VALUES_IGNORED).increment(counts.ignored_values);
         counter!(VALUES_ROUNDED).increment(counts.rounded_values);
         counter!(VALUES_OVERFLOWED).increment(counts.overflowed_values);

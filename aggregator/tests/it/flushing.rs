@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use weir_aggregator::{AggregatorError, Parts};
+use weir_meter::segment::SegmentKind;
 use weir_store::StoreError;
 
 use crate::faults::{FaultyCatalog, FaultyStore, Lost};
-use crate::world::{World, append, counted, fates, offsets, rows, sum_meter};
+use crate::world::{World, append, append_to_subjects, counted, fates, offsets, rows, sum_meter};
 
 #[tokio::test]
 async fn every_offset_has_one_row_and_every_identity_counts_once() {
@@ -115,4 +116,21 @@ async fn a_piece_that_can_never_be_written_stops_the_aggregator() {
     let ended = tokio::time::timeout(Duration::from_secs(5), world.drain(&parts)).await;
     let error = ended.expect("it ends").unwrap_err();
     assert!(matches!(error, AggregatorError::Store(StoreError::Inconsistent(_))), "{error}");
+}
+
+#[tokio::test]
+async fn a_piece_is_cut_for_the_windows_it_makes_and_not_for_its_records_alone() {
+    let mut world = World::new();
+    world.options.flush_records = usize::MAX;
+    // The records of all events together are smaller; with one window each they are not.
+    world.options.flush_bytes = 5_000;
+    let parts = world.open().await;
+    sum_meter(&parts).await;
+    append_to_subjects(&parts, 20).await;
+    world.drain(&parts).await.unwrap();
+
+    let listing = parts.catalog.listing().await.unwrap();
+    let flushes = listing.segments.iter().filter(|s| s.new.kind == SegmentKind::Rows).count();
+    assert!(flushes >= 2, "{flushes} flushes");
+    assert_eq!(offsets(&rows(&parts).await), (0..20).collect::<Vec<_>>());
 }

@@ -113,8 +113,12 @@ pub(crate) async fn close(parts: Parts) {
 }
 
 pub(crate) fn record(parts: &Parts, id: u64, value: u64) -> Record {
+    record_of(parts, id, value, "x")
+}
+
+fn record_of(parts: &Parts, id: u64, value: u64, subject: &str) -> Record {
     let json = format!(
-        r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t","subject":"x","time":"2024-01-01T00:00:00Z","data":{{"v":{value}}}}}"#
+        r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t","subject":"{subject}","time":"2024-01-01T00:00:00Z","data":{{"v":{value}}}}}"#
     );
     let value = Bytes::from(json);
     let event = read_event(&value).unwrap();
@@ -135,6 +139,13 @@ pub(crate) fn record(parts: &Parts, id: u64, value: u64) -> Record {
 pub(crate) async fn append(parts: &Parts, events: impl IntoIterator<Item = (u64, u64)>) {
     for (id, value) in events {
         parts.log.append(vec![record(parts, id, value)]).await.unwrap();
+    }
+}
+
+/// Every event of a subject of its own, so that each makes a window.
+pub(crate) async fn append_to_subjects(parts: &Parts, count: u64) {
+    for id in 0..count {
+        parts.log.append(vec![record_of(parts, id, 1, &id.to_string())]).await.unwrap();
     }
 }
 
