@@ -87,7 +87,7 @@ fn check_slug(slug: &str) -> Result<(), String> {
 
 fn check_length(text: &str, characters_max: usize) -> Result<(), String> {
     if text.is_empty() || text.chars().count() > characters_max {
-        return Err(format!("must have 1 to {characters_max} characters; leave it out to have none"));
+        return Err(format!("must have 1 to {characters_max} characters; it may be left out"));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use weir_meter::Meter;
 use weir_meter::time::parse_rfc3339;
@@ -52,23 +53,29 @@ pub struct UsageRequest {
     pub filters: Vec<(usize, Filter)>,
 }
 
-/// An array would be read as an object whose fields come in their order, and mean something else.
-pub(crate) fn must_be_object(body: &[u8], what: &str) -> Result<(), QueryError> {
-    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{') => Ok(()),
-        _ => Err(QueryError::invalid(
-            "invalid-body",
-            format!("the body is not {what}: it must be a JSON object"),
-        )),
+/// Reads a body that must be a JSON object; an error names the member that is wrong. (An array would else be
+/// read as an object whose members come in their order, and mean something else.)
+pub(crate) fn read_object<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, QueryError> {
+    let invalid =
+        |reason: String| QueryError::invalid("invalid-body", format!("the body is not {what}: {reason}"));
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(invalid("it must be a JSON object".to_owned()));
     }
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        match path.as_str() {
+            "." => invalid(error.inner().to_string()),
+            _ => invalid(format!("{path}: {}", error.inner())),
+        }
+    })?;
+    json.end().map_err(|error| invalid(error.to_string()))?;
+    Ok(read)
 }
 
 impl UsageParams {
     pub fn from_json(body: &[u8]) -> Result<Self, QueryError> {
-        must_be_object(body, "a meter query")?;
-        serde_json::from_slice(body).map_err(|error| {
-            QueryError::invalid("invalid-body", format!("the body is not a meter query: {error}"))
-        })
+        read_object(body, "a meter query")
     }
 
     /// From the query string. Arrays repeat their parameter; unknown parameters are let pass.
@@ -176,7 +183,8 @@ impl UsageRequest {
                 _ if group_by.iter().any(|(k, _)| k == key) => {}
                 _ => {
                     let place = place(key).ok_or_else(|| {
-                        QueryError::invalid("invalid-group-by", format!("invalid group by: {key}"))
+                        let known = known_keys(meter);
+                        QueryError::invalid("invalid-group-by", format!("invalid group by: {key}; {known}"))
                     })?;
                     group_by.push((key.clone(), place));
                 }
@@ -197,7 +205,7 @@ impl UsageRequest {
             subjects,
             by_subject,
             group_by,
-            filters: filters(&params, place)?,
+            filters: filters(&params, meter)?,
         })
     }
 
@@ -207,10 +215,16 @@ impl UsageRequest {
     }
 }
 
-fn filters(
-    params: &UsageParams,
-    place: impl Fn(&str) -> Option<usize>,
-) -> Result<Vec<(usize, Filter)>, QueryError> {
+/// What may be named, for those who named something else.
+fn known_keys(meter: &Meter) -> String {
+    let keys: Vec<&str> = meter.group_by.keys().map(String::as_str).collect();
+    match keys.as_slice() {
+        [] => "the meter has no group-by keys, only subject can be grouped by".to_owned(),
+        keys => format!("the meter has {} (and subject to group by)", keys.join(", ")),
+    }
+}
+
+fn filters(params: &UsageParams, meter: &Meter) -> Result<Vec<(usize, Filter)>, QueryError> {
     let simple = params.filter_group_by.iter().flatten();
     let advanced = params.advanced_meter_group_by_filters.iter().flatten();
     if simple.clone().next().is_some() && advanced.clone().next().is_some() {
@@ -220,11 +234,9 @@ fn filters(
         ));
     }
     let place = |key: &str| {
-        place(key).ok_or_else(|| {
-            QueryError::invalid(
-                "invalid-filter",
-                format!("invalid group by filter: {key} is no group by of the meter"),
-            )
+        meter.group_by.keys().position(|k| k == key).ok_or_else(|| {
+            let known = known_keys(meter);
+            QueryError::invalid("invalid-filter", format!("invalid group by filter: {key}; {known}"))
         })
     };
     let mut budget = FilterBudget::default();

@@ -18,7 +18,7 @@ use weir_proto::Problem;
 
 use super::{MeterPath, Tenant, find_meter, query_text};
 use crate::error::QueryError;
-use crate::request::{must_be_object, once, parameter};
+use crate::request::{once, parameter, read_object};
 use crate::service::QueryService;
 
 const PAGE_SIZE: u64 = 100;
@@ -39,10 +39,7 @@ pub(super) async fn create(
     Tenant(namespace): Tenant,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<MeterBody>), Problem> {
-    let body = body?;
-    must_be_object(&body, "a meter")?;
-    let create: MeterCreate = serde_json::from_slice(&body)
-        .map_err(|error| QueryError::invalid("invalid-body", format!("the body is not a meter: {error}")))?;
+    let create: MeterCreate = read_object(&body?, "a meter")?;
     let draft = create.draft()?;
     let now_us = service.parts.clock.now_us();
     let id = new_id(now_us, service.parts.entropy.random_u128());

@@ -89,7 +89,7 @@ fn mistakes_in_query_strings_are_told() {
         ("from=2024-01-01T00:00:00Z&from=2024-01-01T00:00:00Z", "from is given twice"),
         ("windowSize=WEEK", "unknown windowSize"),
         ("windowTimeZone=Mars%2FOlympus", "unknown windowTimeZone"),
-        ("groupBy=colour", "invalid group by: colour"),
+        ("groupBy=colour", "invalid group by: colour; the meter has "),
         ("groupBy=customer_id", "customers"),
         ("filterCustomerId=1", "customers"),
         ("filterGroupBy[colour]=x", "invalid group by filter"),
@@ -110,6 +110,8 @@ fn mistakes_in_query_strings_are_told() {
 
 #[test]
 fn mistakes_in_bodies_are_told() {
+    let error = post(r#"{"from": "2024-01-01T00:00:00Z", "subject": ["a", 5]}"#).unwrap_err();
+    assert!(error.contains("subject[1]: invalid type: integer `5`, expected a string"), "{error}");
     for body in [
         "",
         "[]",
