@@ -252,7 +252,7 @@ impl Folding {
         let meters: Vec<&Meter> = meters.iter().map(AsRef::as_ref).collect();
         let generations = meters.iter().map(|meter| (meter.key(), meter.namespace.clone())).collect();
         let folder = Folder::new(meters, self.parts.hash_key)?;
-        let begun = self.parts.store.head().begin(revision, Arc::new(generations));
+        let begun = self.parts.store.head().begin(revision, Arc::new(generations), Vec::new());
         begun.map_err(|error| AggregatorError::Task(error.to_string()))?;
         Ok(ActivePiece {
             folder: Arc::new(folder),

@@ -9,12 +9,13 @@ pub mod sqlite;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use weir_meter::{Meter, MeterId, Namespace, SegmentId, WriterId};
+use weir_meter::segment::Segment;
+use weir_meter::{Generation, Meter, MeterId, Namespace, SegmentId, WriterId};
 
 pub use metrics::describe_metrics;
 pub use model::{
-    Commit, CommitOutcome, EpochRow, Frontier, FrontierMove, Installation, Listing, MeterDraft, MeterOrder,
-    MeterQuery, OpenWriter,
+    Commit, CommitOutcome, EpochRow, Floor, Frontier, FrontierMove, Installation, Listing, MeterDraft,
+    MeterOrder, MeterQuery, MeterUpdate, OpenWriter, Swap, SwapOutcome, Wide,
 };
 
 /// What is wrong with the catalog, or with what it was asked.
@@ -63,6 +64,14 @@ pub trait Catalog: Send + Sync + 'static {
     /// none, records ownership, keeps the last records' hashes and lists the segments.
     async fn commit(&self, commit: Commit) -> Result<CommitOutcome, CatalogError>;
 
+    /// The compare-and-set of compaction, refold and retention: takes segments off the listing and
+    /// lists others in their place, if each of the former is still listed.
+    async fn swap(&self, swap: Swap) -> Result<SwapOutcome, CatalogError>;
+
+    /// Forgets segments that were taken off the listing before this time. Only once it has returned may
+    /// their files go.
+    async fn forget_segments(&self, delisted_before_us: i64) -> Result<Vec<Segment>, CatalogError>;
+
     /// Frontiers, listed segments and revision from one snapshot. Cheap: safe to call per query.
     async fn listing(&self) -> Result<Arc<Listing>, CatalogError>;
 
@@ -81,7 +90,38 @@ pub trait Catalog: Send + Sync + 'static {
     /// A meter by id (ULID, also when deleted) or by slug (living ones only).
     async fn meter(&self, namespace: &Namespace, id_or_slug: &str) -> Result<Option<Meter>, CatalogError>;
 
+    /// The generation that the id or slug stood for at a revision: of an id the newest one made by then,
+    /// ended or not; of a slug the one that lived.
+    async fn meter_at(
+        &self,
+        namespace: &Namespace,
+        id_or_slug: &str,
+        revision: u64,
+    ) -> Result<Option<Meter>, CatalogError>;
+
     async fn meters(&self, namespace: &Namespace, query: &MeterQuery) -> Result<Vec<Meter>, CatalogError>;
+
+    /// Changes a living meter; a changed group-by is a new generation under a new revision. None if
+    /// there is no such meter.
+    async fn update_meter(
+        &self,
+        namespace: &Namespace,
+        id_or_slug: &str,
+        update: MeterUpdate,
+        now_us: i64,
+    ) -> Result<Option<Meter>, CatalogError>;
+
+    /// Notes that a generation has too many groups to keep windows of. The first note stays.
+    async fn note_wide(&self, generation: Generation, wide: Wide) -> Result<(), CatalogError>;
+
+    /// Raises the floor of a namespace under a new revision, before anything below it is deleted. A floor
+    /// is never lowered: asked for a lower one, nothing changes and the one in force is returned.
+    async fn raise_floor(
+        &self,
+        namespace: &Namespace,
+        floor_us: i64,
+        now_us: i64,
+    ) -> Result<Floor, CatalogError>;
 
     /// Ends a meter under a new revision. False if there is none of that name; ending an ended one
     /// by its id is true and changes nothing.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use weir_meter::segment::{NewSegment, Segment};
-use weir_meter::{Aggregation, InstallationId, OffsetRange, SegmentId, WriterId};
+use weir_meter::{Aggregation, Generation, InstallationId, Namespace, OffsetRange, SegmentId, WriterId};
 
 /// The system that log, store and catalog belong to. Its keys stay out of `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -89,6 +89,50 @@ pub enum CommitOutcome {
     },
 }
 
+/// Segments in the place of others: all of it takes effect, or nothing. Rows may only be replaced by
+/// rows of the same offsets; windows and members are a cache, so a swap may also only add or only
+/// remove some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Swap {
+    pub writer: WriterId,
+    pub remove: Vec<SegmentId>,
+    pub add: Vec<NewSegment>,
+    pub now_us: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SwapOutcome {
+    Swapped,
+    /// The writer was closed: nothing of it may ever count.
+    WriterClosed,
+    /// One that was to go is not listed any more: somebody else has replaced it.
+    NotListed {
+        segment: SegmentId,
+    },
+    /// Some generation and offset is covered by a segment that stays.
+    Overlap {
+        segment: SegmentId,
+        listed: SegmentId,
+    },
+}
+
+/// Before which time the events of a namespace have been, or may be, deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Floor {
+    /// A whole hour.
+    pub floor_us: i64,
+    /// The revision from which on queries leave out what lies below.
+    pub revision: u64,
+}
+
+/// A meter generation with too many groups to keep windows of: it is answered from rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wide {
+    /// Groups of one hour (subject and group values) when it was noticed.
+    pub groups: u64,
+    pub noticed_at_us: i64,
+}
+
 /// Where folding stands in a partition. A partition that never committed stands at 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frontier {
@@ -105,6 +149,10 @@ pub struct Listing {
     pub revision: u64,
     pub frontiers: Vec<Frontier>,
     pub segments: Vec<Arc<Segment>>,
+    /// Windows and members segments that others have replaced, kept for old positions for a while.
+    pub retired: Vec<Arc<Segment>>,
+    pub floors: Arc<BTreeMap<Namespace, Floor>>,
+    pub wide: Arc<BTreeMap<Generation, Wide>>,
 }
 
 impl Listing {
@@ -129,6 +177,17 @@ pub struct MeterDraft {
     pub value_property: Option<String>,
     pub group_by: BTreeMap<String, String>,
     pub event_from_us: Option<i64>,
+}
+
+/// What may change about a meter (OpenMeter's contract 14.5): a changed group-by is a new generation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MeterUpdate {
+    /// None goes back to the slug.
+    pub name: Option<String>,
+    /// None keeps the one it has.
+    pub description: Option<String>,
+    pub metadata: Option<BTreeMap<String, String>>,
+    pub group_by: BTreeMap<String, String>,
 }
 
 /// How to list meters.

@@ -26,13 +26,14 @@ use async_trait::async_trait;
 use metrics::{counter, histogram};
 use tokio::time::Instant;
 use weir_meter::environment::{Clock, Entropy};
-use weir_meter::{Meter, MeterId, Namespace, SegmentId, WriterId};
+use weir_meter::segment::Segment;
+use weir_meter::{Generation, Meter, MeterId, Namespace, SegmentId, WriterId};
 
 use self::connection::{Database, failed, uninterrupted};
 use crate::metrics::{COMMIT_SECONDS, COMMITS};
 use crate::{
-    Catalog, CatalogError, Commit, CommitOutcome, EpochRow, Installation, Listing, MeterDraft, MeterQuery,
-    OpenWriter,
+    Catalog, CatalogError, Commit, CommitOutcome, EpochRow, Floor, Installation, Listing, MeterDraft,
+    MeterQuery, MeterUpdate, OpenWriter, Swap, SwapOutcome, Wide,
 };
 
 pub use self::epochs::PARTITIONS_MAX;
@@ -168,6 +169,46 @@ impl Catalog for SqliteCatalog {
         counter!(COMMITS, "outcome" => label).increment(1);
         histogram!(COMMIT_SECONDS).record(begun.elapsed().as_secs_f64());
         outcome
+    }
+
+    async fn swap(&self, _swap: Swap) -> Result<SwapOutcome, CatalogError> {
+        Err(CatalogError::Unusable("swap".to_owned()))
+    }
+
+    async fn forget_segments(&self, _delisted_before_us: i64) -> Result<Vec<Segment>, CatalogError> {
+        Err(CatalogError::Unusable("forget_segments".to_owned()))
+    }
+
+    async fn meter_at(
+        &self,
+        _namespace: &Namespace,
+        _id_or_slug: &str,
+        _revision: u64,
+    ) -> Result<Option<Meter>, CatalogError> {
+        Err(CatalogError::Unusable("meter_at".to_owned()))
+    }
+
+    async fn update_meter(
+        &self,
+        _namespace: &Namespace,
+        _id_or_slug: &str,
+        _update: MeterUpdate,
+        _now_us: i64,
+    ) -> Result<Option<Meter>, CatalogError> {
+        Err(CatalogError::Unusable("update_meter".to_owned()))
+    }
+
+    async fn note_wide(&self, _generation: Generation, _wide: Wide) -> Result<(), CatalogError> {
+        Err(CatalogError::Unusable("note_wide".to_owned()))
+    }
+
+    async fn raise_floor(
+        &self,
+        _namespace: &Namespace,
+        _floor_us: i64,
+        _now_us: i64,
+    ) -> Result<Floor, CatalogError> {
+        Err(CatalogError::Unusable("raise_floor".to_owned()))
     }
 
     async fn listing(&self) -> Result<Arc<Listing>, CatalogError> {

@@ -69,6 +69,9 @@ pub struct NewSegment {
     pub kind: SegmentKind,
     pub level: u32,
     pub row_count: u64,
+    /// Rows that retention took away; only rows segments have any. With `row_count` they make up the
+    /// covered offsets.
+    pub dropped_rows: u64,
     pub byte_count: u64,
     pub coverage: Coverage,
     /// Earliest and latest event time or window start inside (inclusive), if there is any.
@@ -79,12 +82,14 @@ pub struct NewSegment {
     pub checksum: u32,
 }
 
-/// A listed segment: it counts.
+/// A segment that is listed, and counts, or was listed and is kept for old positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
     pub new: NewSegment,
     pub writer: WriterId,
     pub listed_at_us: i64,
+    /// When others took its place; None while it is listed.
+    pub delisted_at_us: Option<i64>,
 }
 
 #[cfg(test)]

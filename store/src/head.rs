@@ -24,6 +24,8 @@ pub struct PieceSnapshot {
     pub revision: u64,
     /// Every generation that the piece folded, also those that no event met, and whose it is.
     pub generations: Arc<BTreeMap<Generation, Namespace>>,
+    /// Generations that live at the revision and were not folded: too wide to keep windows of.
+    pub left_out: Vec<Generation>,
     /// Batches of rows; together every offset of the ranges, each once.
     pub rows: Vec<Arc<Vec<Row>>>,
     pub windows: WindowSet,
@@ -99,6 +101,7 @@ impl Head {
                 ranges: piece.ranges.clone(),
                 revision: piece.revision,
                 generations: Arc::new(generations.map(|(key, of)| (*key, of.clone())).collect()),
+                left_out: piece.left_out.clone(),
                 rows: piece.rows.clone(),
                 windows: WindowSet { meters: meters.collect() },
             })
@@ -106,12 +109,13 @@ impl Head {
         HeadSnapshot { pieces }
     }
 
-    /// Begins an empty active piece, which folds `generations`. The piece before it must have been
+    /// Begins an empty active piece, which folds `generations`; `left_out` live too and are not folded. The piece before it must have been
     /// frozen: its records are in no other place yet.
     pub fn begin(
         &self,
         revision: u64,
         generations: Arc<BTreeMap<Generation, Namespace>>,
+        left_out: Vec<Generation>,
     ) -> Result<(), HeadError> {
         let mut state = self.state.lock();
         if state.active.as_ref().is_some_and(|piece| !piece.ranges.is_empty()) {
@@ -121,6 +125,7 @@ impl Head {
             ranges: Vec::new(),
             revision,
             generations,
+            left_out,
             rows: Vec::new(),
             windows: WindowSet::default(),
         });
@@ -164,6 +169,27 @@ impl Head {
             *ends = Arc::new(next);
         });
         Ok(result)
+    }
+
+    /// Lets go of the windows of a generation in the active piece: from now on the piece says that it
+    /// never folded it, and queries answer it from rows. Folding must leave it out from the next add on.
+    pub fn leave_out(&self, generation: Generation) {
+        let mut state = self.state.lock();
+        let Some(piece) = &mut state.active else { return };
+        if piece.generations.contains_key(&generation) {
+            let mut kept = piece.generations.as_ref().clone();
+            kept.remove(&generation);
+            piece.generations = Arc::new(kept);
+            piece.left_out.push(generation);
+            piece.windows.meters.remove(&generation);
+        }
+    }
+
+    /// How many windows each generation has in the active piece.
+    pub fn window_counts(&self) -> Vec<(Generation, usize)> {
+        let state = self.state.lock();
+        let meters = state.active.iter().flat_map(|piece| &piece.windows.meters);
+        meters.map(|(key, windows)| (*key, windows.windows.len())).collect()
     }
 
     /// Freezes the active piece, if it holds anything. A new one must be begun before the next add.

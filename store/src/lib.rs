@@ -4,6 +4,7 @@
 pub mod convert;
 pub mod head;
 pub mod local;
+mod merge;
 mod metrics;
 pub mod row;
 pub mod scan;
@@ -14,10 +15,11 @@ mod testing;
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use weir_meter::segment::{NewSegment, Segment};
+use weir_meter::segment::{Coverage, NewSegment, Segment};
 use weir_meter::{SegmentId, WriterId};
 
 pub use head::{FlushPiece, Head, HeadError, HeadSnapshot, PieceSnapshot};
+pub use merge::{Merge, Retention, WindowChunk, WindowChunks};
 pub use metrics::describe_metrics;
 pub use row::{Fate, Row};
 pub use scan::{BatchStream, RowScan, RowSource, ScanCounters, WindowScan, WindowSource};
@@ -38,6 +40,9 @@ pub enum StoreError {
     /// A piece of the head must not become files. No trying again helps.
     #[error("a piece of the head contradicts itself: {0}")]
     Inconsistent(String),
+    /// The work was asked to stop; what it had written is gone.
+    #[error("the work was stopped")]
+    Stopped,
     #[error("{context}: {reason}")]
     Arrow { context: String, reason: String },
 }
@@ -59,7 +64,25 @@ pub trait Store: Send + Sync + 'static {
     /// On return everything is durable.
     async fn write(&self, writer: WriterId, piece: &FlushPiece) -> Result<Vec<NewSegment>, StoreError>;
 
-    /// Rows at rest that match, in no particular order. See `schema::rows`.
+    /// Writes one segment that holds what several listed ones hold, invisible to all until a swap lists
+    /// it. On return it is durable.
+    async fn merge(&self, writer: WriterId, merge: Merge) -> Result<NewSegment, StoreError>;
+
+    /// Writes windows that a refold made, with their members, as one segment of each kind, invisible to all
+    /// until a swap lists them. The chunks come by namespace, generation, then subject. On return all is
+    /// durable.
+    async fn write_windows(
+        &self,
+        writer: WriterId,
+        coverage: Coverage,
+        chunks: WindowChunks,
+    ) -> Result<Vec<NewSegment>, StoreError>;
+
+    /// Deletes what segments hold that the catalog has forgotten. What is not there is no error.
+    async fn remove(&self, segments: &[Segment]) -> Result<(), StoreError>;
+
+    /// Rows at rest that match: of one source in the order at rest, of several in no particular order.
+    /// See `schema::rows`.
     fn scan_rows(&self, scan: RowScan) -> BatchStream;
 
     /// Windows that match, in no particular order. See `schema::windows`.

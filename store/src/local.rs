@@ -22,14 +22,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
 use weir_meter::environment::Entropy;
-use weir_meter::segment::{NewSegment, Segment, SegmentKind};
+use weir_meter::segment::{Coverage, NewSegment, Segment, SegmentKind};
 use weir_meter::{InstallationId, SegmentId, WriterId};
 
 use self::files::Folders;
 use self::footers::Footers;
 use self::read::Wanted;
 use crate::{
-    BatchStream, FlushPiece, Head, RowScan, ScanCounters, Store, StoreError, SweepReport, WindowScan,
+    BatchStream, FlushPiece, Head, Merge, RowScan, ScanCounters, Store, StoreError, SweepReport,
+    WindowChunks, WindowScan,
 };
 
 /// Sources of one scan that are read at the same time.
@@ -92,6 +93,23 @@ impl Store for LocalStore {
             .map(|kind| (kind, SegmentId(self.entropy.random_u128())));
         let (shared, piece) = (Arc::clone(&self.shared), piece.clone());
         blocking("writing a flush", move || write::write(&shared, writer, &piece, ids)).await
+    }
+
+    async fn merge(&self, _writer: WriterId, _merge: Merge) -> Result<NewSegment, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
+    async fn write_windows(
+        &self,
+        _writer: WriterId,
+        _coverage: Coverage,
+        _chunks: WindowChunks,
+    ) -> Result<Vec<NewSegment>, StoreError> {
+        Err(StoreError::Stopped)
+    }
+
+    async fn remove(&self, _segments: &[Segment]) -> Result<(), StoreError> {
+        Err(StoreError::Stopped)
     }
 
     fn scan_rows(&self, scan: RowScan) -> BatchStream {

@@ -138,6 +138,7 @@ pub(crate) fn piece(ranges: Vec<OffsetRange>) -> impl Strategy<Value = PieceSnap
         ranges: ranges.clone(),
         revision: 3,
         generations: generations(),
+        left_out: Vec::new(),
         rows: steps.into_iter().flatten().collect(),
         windows,
     })
@@ -165,6 +166,7 @@ pub(crate) fn plain_piece(count: u64) -> PieceSnapshot {
         ranges: vec![range(0, 0, count)],
         revision: 1,
         generations: generations(),
+        left_out: Vec::new(),
         rows: vec![Arc::new(rows)],
         windows: WindowSet::default(),
     }

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use weir_catalog::{
-    Catalog, CatalogError, Commit, CommitOutcome, EpochRow, Installation, Listing, MeterDraft, MeterQuery,
-    OpenWriter,
+    Catalog, CatalogError, Commit, CommitOutcome, EpochRow, Floor, Installation, Listing, MeterDraft,
+    MeterQuery, MeterUpdate, OpenWriter, Swap, SwapOutcome, Wide,
 };
-use weir_meter::segment::{NewSegment, Segment};
-use weir_meter::{Meter, MeterId, Namespace, SegmentId, WriterId};
-use weir_store::{BatchStream, FlushPiece, Head, RowScan, Store, StoreError, SweepReport, WindowScan};
+use weir_meter::segment::{Coverage, NewSegment, Segment};
+use weir_meter::{Generation, Meter, MeterId, Namespace, SegmentId, WriterId};
+use weir_store::{
+    BatchStream, FlushPiece, Head, Merge, RowScan, Store, StoreError, SweepReport, WindowChunks, WindowScan,
+};
 
 /// True as long as faults are left.
 fn strike(left: &AtomicUsize) -> bool {
@@ -47,6 +49,23 @@ impl Store for FaultyStore {
             return Err(StoreError::Io { context: "writing".to_owned(), source });
         }
         written
+    }
+
+    async fn merge(&self, writer: WriterId, merge: Merge) -> Result<NewSegment, StoreError> {
+        self.real.merge(writer, merge).await
+    }
+
+    async fn write_windows(
+        &self,
+        writer: WriterId,
+        coverage: Coverage,
+        chunks: WindowChunks,
+    ) -> Result<Vec<NewSegment>, StoreError> {
+        self.real.write_windows(writer, coverage, chunks).await
+    }
+
+    async fn remove(&self, segments: &[Segment]) -> Result<(), StoreError> {
+        self.real.remove(segments).await
     }
 
     fn scan_rows(&self, scan: RowScan) -> BatchStream {
@@ -141,6 +160,46 @@ impl Catalog for FaultyCatalog {
             self.real.commit(commit).await?;
         }
         Err(CatalogError::Database { context: "commit", reason: "the answer got lost".to_owned() })
+    }
+
+    async fn swap(&self, swap: Swap) -> Result<SwapOutcome, CatalogError> {
+        self.real.swap(swap).await
+    }
+
+    async fn forget_segments(&self, delisted_before_us: i64) -> Result<Vec<Segment>, CatalogError> {
+        self.real.forget_segments(delisted_before_us).await
+    }
+
+    async fn meter_at(
+        &self,
+        namespace: &Namespace,
+        id_or_slug: &str,
+        revision: u64,
+    ) -> Result<Option<Meter>, CatalogError> {
+        self.real.meter_at(namespace, id_or_slug, revision).await
+    }
+
+    async fn update_meter(
+        &self,
+        namespace: &Namespace,
+        id_or_slug: &str,
+        update: MeterUpdate,
+        now_us: i64,
+    ) -> Result<Option<Meter>, CatalogError> {
+        self.real.update_meter(namespace, id_or_slug, update, now_us).await
+    }
+
+    async fn note_wide(&self, generation: Generation, wide: Wide) -> Result<(), CatalogError> {
+        self.real.note_wide(generation, wide).await
+    }
+
+    async fn raise_floor(
+        &self,
+        namespace: &Namespace,
+        floor_us: i64,
+        now_us: i64,
+    ) -> Result<Floor, CatalogError> {
+        self.real.raise_floor(namespace, floor_us, now_us).await
     }
 
     async fn listing(&self) -> Result<Arc<Listing>, CatalogError> {

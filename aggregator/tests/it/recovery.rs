@@ -36,7 +36,7 @@ async fn files_that_were_written_and_never_committed_do_not_count_and_are_swept(
     // A process folds, writes its files, and dies before the commit.
     let (meters, head) = (parts.catalog.live_meters().await.unwrap(), parts.store.head());
     let generations = meters.1.iter().map(|m| (m.key(), m.namespace.clone())).collect();
-    head.begin(meters.0, std::sync::Arc::new(generations)).unwrap();
+    head.begin(meters.0, std::sync::Arc::new(generations), Vec::new()).unwrap();
     let writer = weir_meter::WriterId(parts.entropy.random_u128());
     parts.catalog.open_writer(writer, 1).await.unwrap();
     let range = OffsetRange { epoch: 0, partition: 0, from: 0, to: 1 };

@@ -54,6 +54,7 @@ pub(super) async fn commit(database: &Database, mut commit: Commit) -> Result<Co
         new,
         writer: commit.writer,
         listed_at_us: commit.now_us,
+        delisted_at_us: None,
     });
     writing.settle(committed, before.with_flush(moved, listed.collect()))?;
     Ok(CommitOutcome::Committed)

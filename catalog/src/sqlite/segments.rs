@@ -163,6 +163,7 @@ fn read(row: &SqliteRow) -> Result<Segment, CatalogError> {
                 .ok_or_else(|| damaged("segments", &format!("unknown kind `{kind}`")))?,
             level: number(row, "level")?,
             row_count: number(row, "row_count")?,
+            dropped_rows: 0,
             byte_count: number(row, "byte_count")?,
             coverage: read_coverage(row, range(row)?)?,
             time_range_us: earliest.zip(latest),
@@ -171,6 +172,7 @@ fn read(row: &SqliteRow) -> Result<Segment, CatalogError> {
         },
         writer: WriterId(id(row, "writer")?),
         listed_at_us: get(row, "listed_at_us")?,
+        delisted_at_us: get(row, "delisted_at_us")?,
     })
 }
 

@@ -70,8 +70,10 @@ pub(super) async fn load(connection: &mut SqliteConnection) -> Result<Snapshot, 
     let meters = meters::living(&mut tx).await?;
     tx.rollback().await.map_err(failed("end a look"))?;
     let segments = segments.into_iter().map(Arc::new).collect();
-    let snapshot =
-        Snapshot { listing: Arc::new(Listing { revision, frontiers, segments }), meters: Arc::new(meters) };
+    let snapshot = Snapshot {
+        listing: Arc::new(Listing { revision, frontiers, segments, ..Listing::default() }),
+        meters: Arc::new(meters),
+    };
     snapshot.measure();
     Ok(snapshot)
 }

@@ -44,6 +44,7 @@ fn flush(writer: u128, from: u64) -> Commit {
         kind: SegmentKind::Rows,
         level: 0,
         row_count: 1,
+        dropped_rows: 0,
         byte_count: 1,
         coverage: Coverage {
             ranges: vec![range],

@@ -76,6 +76,7 @@ pub(crate) fn rows(id: u128, ranges: &[OffsetRange]) -> NewSegment {
         kind: SegmentKind::Rows,
         level: 0,
         row_count: ranges.iter().map(OffsetRange::len).sum(),
+        dropped_rows: 0,
         byte_count: 4_711,
         coverage: Coverage {
             ranges: ranges.to_vec(),

@@ -45,6 +45,7 @@ fn segment(id: u128, kind: SegmentKind, ranges: Vec<OffsetRange>, revision: u64)
             kind,
             level: 0,
             row_count: 1,
+            dropped_rows: 0,
             byte_count: 1,
             coverage: Coverage {
                 ranges,
@@ -59,6 +60,7 @@ fn segment(id: u128, kind: SegmentKind, ranges: Vec<OffsetRange>, revision: u64)
         },
         writer: WriterId(1),
         listed_at_us: 0,
+        delisted_at_us: None,
     })
 }
 
@@ -69,6 +71,7 @@ fn piece(ranges: Vec<OffsetRange>, covers: bool) -> Arc<PieceSnapshot> {
         ranges,
         revision: 0,
         generations: Arc::new(generations),
+        left_out: Vec::new(),
         rows: Vec::new(),
         windows: WindowSet::default(),
     })

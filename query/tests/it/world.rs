@@ -188,7 +188,7 @@ impl World {
         let key = HashKey::new(self.catalog.installation().hash_key);
         let folder = Folder::new(meters.iter().map(|meter| &**meter), key).unwrap();
         let generations = meters.iter().map(|meter| (meter.key(), meter.namespace.clone())).collect();
-        self.store.head().begin(revision, Arc::new(generations)).unwrap();
+        self.store.head().begin(revision, Arc::new(generations), Vec::new()).unwrap();
         self.folder = Some(folder);
     }
 

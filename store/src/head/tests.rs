@@ -48,7 +48,7 @@ proptest! {
         ),
     ) {
         let head = Head::default();
-        head.begin(1, generations()).unwrap();
+        head.begin(1, generations(), Vec::new()).unwrap();
         let (mut next, mut dropped) = (0, 0);
         let mut frozen: Vec<Arc<PieceSnapshot>> = Vec::new();
         let mut looks = Vec::new();
@@ -61,7 +61,7 @@ proptest! {
                 Step::Look => looks.push((head.snapshot_of(&[generation(0)]), dropped..next)),
                 Step::Cut => {
                     frozen.extend(head.freeze());
-                    head.begin(1, generations()).unwrap();
+                    head.begin(1, generations(), Vec::new()).unwrap();
                 }
                 Step::DropOldest if !frozen.is_empty() => {
                     let oldest = frozen.remove(0);
@@ -89,7 +89,7 @@ fn readers_beside_folding_see_rows_and_windows_together() {
     // Nothing is dropped here, so folding must not run away from the readers.
     const ROWS_MAX: u64 = 30_000;
     let head = Head::default();
-    head.begin(1, generations()).unwrap();
+    head.begin(1, generations(), Vec::new()).unwrap();
     let looks = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -113,7 +113,7 @@ fn readers_beside_folding_see_rows_and_windows_together() {
             next += 3;
             if next % 99 == 0 {
                 head.freeze().unwrap();
-                head.begin(1, generations()).unwrap();
+                head.begin(1, generations(), Vec::new()).unwrap();
             }
         }
     });
@@ -122,7 +122,7 @@ fn readers_beside_folding_see_rows_and_windows_together() {
 #[test]
 fn looking_does_not_make_folding_copy_once_the_reader_is_gone() {
     let head = Head::default();
-    head.begin(1, generations()).unwrap();
+    head.begin(1, generations(), Vec::new()).unwrap();
     add(&head, 0, 10).unwrap();
     let place = |head: &Head| {
         Arc::as_ptr(head.snapshot_of(&[generation(0)]).pieces[0].windows_of(generation(0)).unwrap())
@@ -140,12 +140,12 @@ fn looking_does_not_make_folding_copy_once_the_reader_is_gone() {
 fn gaps_missing_rows_and_lost_pieces_are_refused() {
     let head = Head::default();
     assert_eq!(add(&head, 0, 1), Err(HeadError::NotActive));
-    head.begin(1, generations()).unwrap();
+    head.begin(1, generations(), Vec::new()).unwrap();
     let short = head.add(range(0, 0, 3), vec![plain_row(0)], fold);
     assert_eq!(short, Err(HeadError::RowCount { range: range(0, 0, 3), rows: 1 }));
     add(&head, 0, 3).unwrap();
     assert_eq!(add(&head, 4, 1), Err(HeadError::Gap { range: range(0, 4, 5), expected: 3 }));
-    assert_eq!(head.begin(2, generations()), Err(HeadError::NotFrozen));
+    assert_eq!(head.begin(2, generations(), Vec::new()), Err(HeadError::NotFrozen));
     add(&head, 3, 1).unwrap();
     assert_eq!(events(&head.snapshot_of(&[generation(0)])), 4);
     assert_eq!(head.freeze().unwrap().row_count(), 4);
@@ -155,7 +155,7 @@ fn gaps_missing_rows_and_lost_pieces_are_refused() {
 #[test]
 fn a_fold_that_panics_tears_nothing() {
     let head = Head::default();
-    head.begin(1, generations()).unwrap();
+    head.begin(1, generations(), Vec::new()).unwrap();
     add(&head, 0, 3).unwrap();
     let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         head.add(range(0, 3, 5), vec![plain_row(3), plain_row(4)], |rows, set| {
@@ -172,7 +172,7 @@ fn a_fold_that_panics_tears_nothing() {
 #[test]
 fn clearing_takes_back_what_was_said_to_be_visible() {
     let head = Head::default();
-    head.begin(1, generations()).unwrap();
+    head.begin(1, generations(), Vec::new()).unwrap();
     add(&head, 0, 3).unwrap();
     head.clear();
     assert!(head.visible().borrow().is_empty());
@@ -182,7 +182,7 @@ fn clearing_takes_back_what_was_said_to_be_visible() {
 #[test]
 fn a_snapshot_of_some_meters_leaves_the_others_to_change_in_place() {
     let head = Head::default();
-    head.begin(1, generations()).unwrap();
+    head.begin(1, generations(), Vec::new()).unwrap();
     add(&head, 0, 3).unwrap();
     let held = head.snapshot_of(&[]);
     assert_eq!(held.pieces[0].row_count(), 3);

@@ -59,7 +59,9 @@ pub(super) fn open(dir: &TempDir, installation: InstallationId) -> Result<LocalS
 }
 
 pub(super) fn listed(new: Vec<NewSegment>) -> Vec<Arc<Segment>> {
-    new.into_iter().map(|new| Arc::new(Segment { new, writer: WRITER, listed_at_us: 0 })).collect()
+    new.into_iter()
+        .map(|new| Arc::new(Segment { new, writer: WRITER, listed_at_us: 0, delisted_at_us: None }))
+        .collect()
 }
 
 pub(super) fn of_kind(segments: &[Arc<Segment>], kind: SegmentKind) -> Arc<Segment> {

@@ -77,13 +77,14 @@ fn write_segment(
         revision: piece.revision,
         fold_version: FOLD_VERSION,
         window_size_s: if kind == SegmentKind::Rows { 0 } else { WINDOW_SIZE_S },
-        generations: Generations::AllBut(Vec::new()),
+        generations: Generations::AllBut(piece.left_out.clone()),
     };
     let mut new = NewSegment {
         segment,
         kind,
         level: 0,
         row_count: contents.len() as u64,
+        dropped_rows: 0,
         byte_count: 0,
         coverage,
         time_range_us: contents.time_range_us(),

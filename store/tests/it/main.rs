@@ -74,7 +74,7 @@ async fn a_flush_of_the_head_is_read_back() {
     let store = open(dir.path());
     let generation = Generation { meter: MeterId(4), generation: 1 };
     let meters = BTreeMap::from([(generation, Namespace::default())]);
-    store.head().begin(1, Arc::new(meters)).unwrap();
+    store.head().begin(1, Arc::new(meters), Vec::new()).unwrap();
     let fold = |rows: &[Row], set: &mut WindowSet| {
         let windows = Arc::make_mut(set.meters.entry(generation).or_default());
         for event in rows.iter().filter_map(|row| row.event.as_ref()) {
@@ -91,7 +91,7 @@ async fn a_flush_of_the_head_is_read_back() {
         .await
         .unwrap()
         .into_iter()
-        .map(|new| Arc::new(Segment { new, writer, listed_at_us: 0 }))
+        .map(|new| Arc::new(Segment { new, writer, listed_at_us: 0, delisted_at_us: None }))
         .collect();
     store.verify(&segments, true).await.unwrap();
 
@@ -127,11 +127,11 @@ async fn a_flush_of_the_head_is_read_back() {
 async fn one_subject_reads_few_pages() {
     let dir = tempfile::TempDir::new().unwrap();
     let store = open(dir.path());
-    store.head().begin(1, Arc::default()).unwrap();
+    store.head().begin(1, Arc::default(), Vec::new()).unwrap();
     store.head().add(RANGE, (RANGE.from..RANGE.to).map(row).collect(), |_, _| {}).unwrap();
     let piece = store.head().freeze().unwrap();
     let new = store.write(WriterId(7), &piece).await.unwrap().remove(0);
-    let segment = Arc::new(Segment { new, writer: WriterId(7), listed_at_us: 0 });
+    let segment = Arc::new(Segment { new, writer: WriterId(7), listed_at_us: 0, delisted_at_us: None });
     let scan = RowScan {
         sources: vec![RowSource::Segment(segment)],
         offsets: None,

@@ -212,6 +212,7 @@ mod tests {
             ranges: Vec::new(),
             revision: 1,
             generations: Arc::new([(generation, weir_meter::Namespace::default())].into()),
+            left_out: Vec::new(),
             rows: Vec::new(),
             windows,
         };
