@@ -7,6 +7,7 @@ mod file;
 mod files;
 mod frame;
 mod header;
+pub mod inspect;
 mod options;
 mod partition;
 mod payload;

@@ -133,7 +133,7 @@ fn drop_unfinished_file(disk: &Disk, folder: &Path, bases: &mut Vec<u64>) -> Res
 }
 
 /// Reads and compares a file's header.
-fn open_header(file: &LogFile, expected: &FileHeader) -> Result<(FileHeader, u32), LogError> {
+pub(super) fn open_header(file: &LogFile, expected: &FileHeader) -> Result<(FileHeader, u32), LogError> {
     let path = file.path();
     let mut bytes = [0; FILE_HEADER_BYTES];
     let read = file.read_exact_at(&mut bytes, 0);

@@ -7,6 +7,7 @@ mod belonging;
 mod cutting;
 mod damage;
 mod fixture;
+mod inspecting;
 mod model;
 mod phase;
 mod power_cut;
