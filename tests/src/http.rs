@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::reference::json::Json;
 use crate::reference::model::micros;
-use crate::reference::{Meter, Query, Row};
+use crate::reference::{Filter, Meter, Query, Row};
 
 /// Above every limit of the server's own.
 const REQUEST_LIMIT: Duration = Duration::from_secs(90);
@@ -23,6 +23,10 @@ pub const BATCH: &str = "application/cloudevents-batch+json";
 pub const SINGLE: &str = "application/cloudevents+json";
 pub const JSON: &str = "application/json";
 pub const POSITION: &str = "weir-position";
+/// Where a query may read from: `rows` or `segments`.
+pub const READ_FROM: &str = "weir-read-from";
+/// What an answer took.
+pub const READ: &str = "weir-read";
 
 /// A server's API.
 #[derive(Clone, Debug)]
@@ -139,23 +143,27 @@ impl Api {
         panic!("{path}: the position is still not visible after asking {ASKS_MAX} times");
     }
 
-    /// Asks with a query string, once everything up to the position is visible.
-    pub async fn query_get(&self, meter: &Meter, query: &Query, position: &str) -> Reply {
-        let headers = headers_for(position);
-        self.send(Method::GET, &query_path(&meter.slug, query), &headers, Vec::new()).await
+    /// Changes a meter: what of it may change is as in this one.
+    pub async fn update_meter(&self, id_or_slug: &str, meter: &Meter) -> Json {
+        let path = format!("/api/v1/meters/{id_or_slug}");
+        let body = json!({ "groupBy": meter.group_by }).to_string();
+        self.send(Method::PUT, &path, &[("content-type", JSON)], body.into()).await.expect(200).json()
     }
 
-    /// Asks with a body.
-    pub async fn query_post(&self, meter: &Meter, query: &Query, position: &str) -> Reply {
-        let mut headers = headers_for(position);
-        headers.push(("content-type", JSON));
-        let path = format!("/api/v1/meters/{}/query", meter.slug);
+    /// Asks a meter by its slug or id, with a query string if the query fits into one and that is wished.
+    pub async fn query(&self, name: &str, query: &Query, short: bool, headers: &[(&str, &str)]) -> Reply {
+        if short && fits_a_path(query) {
+            return self.send(Method::GET, &query_path(name, query), headers, Vec::new()).await;
+        }
+        let headers = [headers, &[("content-type", JSON)]].concat();
+        let path = format!("/api/v1/meters/{name}/query");
         self.send(Method::POST, &path, &headers, query_json(query).into_bytes()).await
     }
 }
 
-fn headers_for(position: &str) -> Vec<(&str, &str)> {
-    if position.is_empty() { Vec::new() } else { vec![(POSITION, position)] }
+/// Whether a GET can ask this.
+fn fits_a_path(query: &Query) -> bool {
+    query.properties.is_empty() && query.filter_group_by.values().all(|values| values.len() <= 1)
 }
 
 /// A meter as a client creates it.
@@ -206,7 +214,11 @@ pub fn query_path(slug: &str, query: &Query) -> String {
 }
 
 fn advanced_json(query: &Query) -> serde_json::Value {
-    query.advanced.iter().map(|(key, filter)| (key.clone(), filter.to_json())).collect()
+    filters_json(&query.advanced)
+}
+
+fn filters_json(filters: &BTreeMap<String, Filter>) -> serde_json::Value {
+    filters.iter().map(|(key, filter)| (key.clone(), filter.to_json())).collect()
 }
 
 /// The query as the body of a POST.
@@ -235,6 +247,9 @@ pub fn query_json(query: &Query) -> String {
     }
     if !query.advanced.is_empty() {
         json["advancedMeterGroupByFilters"] = advanced_json(query);
+    }
+    if !query.properties.is_empty() {
+        json["filterProperties"] = filters_json(&query.properties);
     }
     json.to_string()
 }

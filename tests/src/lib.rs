@@ -8,6 +8,7 @@
 
 pub mod generate;
 pub mod http;
+pub mod maintenance;
 pub mod reference;
 pub mod server;
 pub mod workload;

@@ -1,5 +1,7 @@
 //! Random events, as the texts that go over the wire.
 
+use std::collections::BTreeSet;
+
 use rand::Rng as _;
 use rand::seq::SliceRandom as _;
 
@@ -71,12 +73,21 @@ pub struct Generator {
     /// The run's ids are drawn from this many, so that some come again.
     ids: usize,
     sent: Vec<String>,
+    /// The times that are taken, if no two events may have the same.
+    taken: Option<BTreeSet<i64>>,
 }
 
 impl Generator {
     pub fn new(rng: &mut Rng8, events: usize) -> Self {
         let ids = (events * 2 / [1, 2, 8][rng.random_range(0..3)]).max(1);
-        Self { times: Times::new(rng), ids, sent: Vec::new() }
+        Self { times: Times::new(rng), ids, sent: Vec::new(), taken: None }
+    }
+
+    /// No two identities get the same time. Which of two simultaneous values is the latest depends on the
+    /// partitions they came to, and those only the server knows.
+    pub fn with_distinct_times(mut self) -> Self {
+        self.taken = Some(BTreeSet::new());
+        self
     }
 
     /// The next event: a new one, one with a used identity and other content, or an exact copy.
@@ -97,7 +108,12 @@ impl Generator {
         ];
         let mut attributes = vec![("specversion", "\"1.0\"".to_owned())];
         attributes.extend(texts.map(|(key, text)| (key, string(rng, text))));
-        let time_us = self.times.moment_us(rng);
+        let mut time_us = self.times.moment_us(rng);
+        if let Some(taken) = &mut self.taken {
+            while !taken.insert(time_us) {
+                time_us += 1;
+            }
+        }
         attributes.push(("time", format!("\"{}\"", rfc3339(rng, time_us))));
         match rng.random_range(0..30) {
             0 => {}

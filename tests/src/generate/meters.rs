@@ -65,3 +65,8 @@ pub fn group_by(rng: &mut Rng8, meter: &Meter) -> BTreeMap<String, String> {
     }
     group_by
 }
+
+/// A path that a meter may group by.
+pub fn group_path(rng: &mut Rng8) -> String {
+    pick(rng, &GROUP_PATHS).to_owned()
+}

@@ -38,7 +38,12 @@ pub fn query(rng: &mut Rng8, meter: &Meter, times: &Times) -> Query {
     if rng.random_bool(0.3) {
         query.subjects = SUBJECTS.iter().filter(|_| rng.random_bool(0.4)).map(|s| (*s).to_owned()).collect();
     }
-    // Only one of the two kinds of filter may stand in a request.
+    if rng.random_bool(0.15) {
+        for _ in 0..rng.random_range(1..=2) {
+            query.properties.insert(super::meters::group_path(rng), filter(rng, FILTER_DEPTH_MAX));
+        }
+    }
+    // Only one of the two kinds of filter on groups may stand in a request.
     let kind = rng.random_range(0..4);
     for key in meter.group_by.keys() {
         if kind == 0 && rng.random_bool(0.6) {

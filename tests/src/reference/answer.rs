@@ -68,6 +68,7 @@ fn selects(meter: &Meter, query: &Query, event: &Event, from: Option<i64>, to: O
             values.is_empty() || values.contains(&group_text(at(event, &meter.group_by[key])))
         })
         && query.advanced.iter().all(|(key, f)| f.admits(&group_text(at(event, &meter.group_by[key]))))
+        && query.properties.iter().all(|(path, f)| f.admits(&group_text(at(event, path))))
 }
 
 /// Without windows: from the minute of the first event to the end of the last one's, in UTC, each

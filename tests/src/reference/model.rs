@@ -129,6 +129,8 @@ pub struct Query {
     /// Any of these values, for each key.
     pub filter_group_by: BTreeMap<String, Vec<String>>,
     pub advanced: BTreeMap<String, Filter>,
+    /// By path into the data, whether or not the meter groups by it.
+    pub properties: BTreeMap<String, Filter>,
 }
 
 /// One row of an answer. Times are whole seconds since 1970.

@@ -1,43 +1,55 @@
 //! Random events, meters and queries against the reference: the server's rows must be the reference's
-//! rows, digit for digit, whatever was flushed, restarted or killed in between.
+//! rows, digit for digit, whatever was flushed, merged, folded again, restarted or killed in between. And
+//! what was answered once is answered again, byte for byte, at its position.
 //!
 //! `WEIR_TEST_SEEDS` says how many runs there are, `WEIR_TEST_SEED` the first of them. A failure names
 //! its seed, and the seed alone brings it back.
 
+mod ask;
+
 use std::path::Path;
-use std::{env, fs};
+use std::time::Duration;
 
 use rand::{Rng as _, SeedableRng as _};
-use weir_tests::generate::{Generator, Rng8, meters, queries};
-use weir_tests::http::{self, Api, BATCH, JSON, POSITION, Reply, SINGLE};
+use weir_tests::generate::{Generator, Rng8, meters};
+use weir_tests::http::{Api, BATCH, JSON, POSITION, SINGLE};
+use weir_tests::maintenance;
+use weir_tests::reference::Meter;
 use weir_tests::reference::model::Events;
-use weir_tests::reference::{Aggregation, Meter, Query, answer};
 use weir_tests::server::{Options, Server};
 
 use crate::settings;
+use ask::{Asked, Tally};
 
 /// Runs in the short form.
 const SEEDS: u64 = 10;
 const STEPS: usize = 30;
 const QUERIES_A_STEP: usize = 4;
-const QUERIES_AT_THE_END: usize = 60;
+const QUERIES_AT_THE_END: usize = 40;
 const METERS_MAX: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_is_the_references_answer() {
     let first = settings::number("WEIR_TEST_SEED", 1);
     let seeds = settings::number("WEIR_TEST_SEEDS", SEEDS);
-    let mut queries = 0;
-    let mut rows = 0;
+    let mut tally = Tally::default();
     for seed in first..first + seeds {
         println!("reference: seed {seed} (WEIR_TEST_SEED={seed} WEIR_TEST_SEEDS=1 brings it back)");
         let folder = tempfile::tempdir().unwrap();
-        let run = Box::pin(Run::new(seed, folder.path()).play()).await;
-        queries += run.queries;
-        rows += run.rows;
+        tally += Box::pin(Run::new(seed, folder.path()).play()).await;
     }
-    println!("reference: {seeds} runs, {queries} queries, {rows} rows, all equal");
-    assert!(rows > queries, "queries that return next to nothing test next to nothing");
+    println!("reference: {seeds} runs, {tally:?}, all equal");
+    assert!(tally.rows > tally.queries, "queries that return next to nothing test next to nothing");
+    assert!(tally.again > tally.queries / 4, "too few answers were asked for again: {tally:?}");
+    assert!(seeds < SEEDS || tally.merged > 0, "nothing was ever merged: {tally:?}");
+    assert!(seeds < SEEDS || tally.without_rows > 0, "nothing was ever answered from windows alone: {tally:?}");
+}
+
+/// A meter with the id that the server gave it.
+#[derive(Clone, Debug)]
+struct Living {
+    meter: Meter,
+    id: String,
 }
 
 /// One run: a server, what it was sent, and what the reference makes of it.
@@ -45,37 +57,58 @@ struct Run {
     seed: u64,
     rng: Rng8,
     options: Options,
-    partitions: u32,
     server: Option<Server>,
     api: Api,
     generator: Generator,
     events: Events,
     /// Every event as it was sent, for whoever looks into a failure.
     sent: Vec<String>,
-    meters: Vec<Meter>,
+    meters: Vec<Living>,
     meters_made: usize,
     /// Behind the last event that was sent.
     position: String,
-    queries: usize,
-    rows: usize,
+    /// Answers of before, with their positions.
+    asked: Vec<Asked>,
+    tally: Tally,
+}
+
+/// Flags for one run: from flushes all the time to none at all but at the end, segments that are merged
+/// as soon as there are two or hardly ever, windows of every meter or of those with few groups.
+fn flags(rng: &mut Rng8, partitions: u32) -> Vec<String> {
+    let mut pick = |choices: &[&str]| choices[rng.random_range(0..choices.len())].to_owned();
+    let (interval, events) = match pick(&["tiny", "tiny", "small", "none"]).as_str() {
+        "tiny" => ("50ms", "50"),
+        "small" => ("200ms", "500"),
+        _ => ("5m", "100000"),
+    };
+    let flags = [
+        ("--flush-interval", interval.to_owned()),
+        ("--flush-events", events.to_owned()),
+        ("--partitions", partitions.to_string()),
+        ("--compaction-fanout", pick(&["2", "2", "3", "4", "8"])),
+        ("--wide-groups-max", pick(&["100000", "100000", "100000", "5"])),
+        ("--refold-events", pick(&["100000", "100000", "60"])),
+    ];
+    flags.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
 }
 
 impl Run {
     fn new(seed: u64, folder: &Path) -> Self {
         let mut rng = Rng8::seed_from_u64(seed);
-        // From flushes all the time to none at all but at the end.
-        let (interval, events) = [("50ms", "50"), ("200ms", "500"), ("5m", "100000")][rng.random_range(0..3)];
-        let partitions = [1, 1, 3][rng.random_range(0..3)];
-        let flags =
-            ["--flush-interval", interval, "--flush-events", events, "--partitions", &partitions.to_string()];
+        let partitions = [1, 2, 3][rng.random_range(0..3)];
+        let flags = flags(&mut rng, partitions);
+        println!("reference: {}", flags.join(" "));
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let options = Options::new(&folder.join("data"), &flags);
         let server = options.start();
-        let generator = Generator::new(&mut rng, 500);
+        let mut generator = Generator::new(&mut rng, 500);
+        if partitions > 1 {
+            generator = generator.with_distinct_times();
+        }
         Self {
             seed,
             rng,
             options,
-            partitions,
             api: Api::new(&server.url),
             server: Some(server),
             generator,
@@ -84,33 +117,43 @@ impl Run {
             meters: Vec::new(),
             meters_made: 0,
             position: String::new(),
-            queries: 0,
-            rows: 0,
+            asked: Vec::new(),
+            tally: Tally::default(),
         }
     }
 
-    async fn play(mut self) -> Self {
+    async fn play(mut self) -> Tally {
         self.make_meter().await;
         for _ in 0..STEPS {
-            match self.rng.random_range(0..20) {
+            match self.rng.random_range(0..24) {
                 0..12 => self.send_events().await,
                 12..15 => self.make_meter().await,
-                15 => self.delete_meter().await,
-                16 => self.restart(),
-                // Long enough for the quicker settings to flush.
-                _ => tokio::time::sleep(std::time::Duration::from_millis(60)).await,
+                15 | 16 => self.change_meter().await,
+                17 => self.delete_meter().await,
+                18 => self.restart(),
+                // Long enough for the quicker settings to flush, and sometimes to merge.
+                19..22 => tokio::time::sleep(Duration::from_millis(60)).await,
+                _ => tokio::time::sleep(Duration::from_millis(400)).await,
             }
             for _ in 0..QUERIES_A_STEP {
                 self.ask().await;
             }
+            self.ask_again().await;
         }
+        let data = self.options.data.clone();
+        let listing = tokio::task::spawn_blocking(move || maintenance::until_quiet(&data)).await.unwrap();
+        self.tally.merged += listing.iter().filter(|segment| segment.level > 0).count();
         for _ in 0..QUERIES_AT_THE_END {
             self.ask().await;
+        }
+        for asked in std::mem::take(&mut self.asked) {
+            self.check_again(&asked).await;
         }
         if let Some(server) = self.server.take() {
             server.stop();
         }
-        self
+        maintenance::check(&self.options.data);
+        self.tally
     }
 
     async fn send_events(&mut self) {
@@ -138,27 +181,35 @@ impl Run {
         // A slug may come again after its meter is gone.
         let slug = loop {
             let slug = format!("meter_{}", self.rng.random_range(0..METERS_MAX * 2));
-            if self.meters.iter().all(|meter| meter.slug != slug) {
+            if self.meters.iter().all(|living| living.meter.slug != slug) {
                 break slug;
             }
         };
-        let mut meter = meters::meter(&mut self.rng, &slug, &self.generator.times);
-        // Of two values with one time the later arrival is the latest; over several partitions the events
-        // of one batch have no order of arrival.
-        if self.partitions > 1 && meter.aggregation == Aggregation::Latest {
-            meter.aggregation = Aggregation::Max;
-        }
-        self.api.create_meter(&meter).await;
-        self.meters.push(meter);
+        let meter = meters::meter(&mut self.rng, &slug, &self.generator.times);
+        let id = self.api.create_meter(&meter).await.text("id").to_owned();
+        self.meters.push(Living { meter, id });
         self.meters_made += 1;
+    }
+
+    /// Another group-by, for all events, from now on; sometimes the same one again.
+    async fn change_meter(&mut self) {
+        let index = self.rng.random_range(0..self.meters.len());
+        let mut living = self.meters[index].clone();
+        if self.rng.random_bool(0.8) {
+            living.meter.group_by = meters::group_by(&mut self.rng, &living.meter);
+        }
+        let name = if self.rng.random_bool(0.5) { &living.id } else { &living.meter.slug };
+        let changed = self.api.update_meter(name, &living.meter).await;
+        assert_eq!(changed.text("id"), living.id, "a changed meter stays the same meter");
+        self.meters[index] = living;
     }
 
     async fn delete_meter(&mut self) {
         if self.meters.len() < 2 {
             return;
         }
-        let meter = self.meters.remove(self.rng.random_range(0..self.meters.len()));
-        self.api.delete(&format!("/api/v1/meters/{}", meter.slug)).await.expect(204);
+        let living = self.meters.remove(self.rng.random_range(0..self.meters.len()));
+        self.api.delete(&format!("/api/v1/meters/{}", living.meter.slug)).await.expect(204);
     }
 
     fn restart(&mut self) {
@@ -172,51 +223,4 @@ impl Run {
         self.api = Api::new(&server.url);
         self.server = Some(server);
     }
-
-    async fn ask(&mut self) {
-        let meter = self.meters[self.rng.random_range(0..self.meters.len())].clone();
-        let query = queries::query(&mut self.rng, &meter, &self.generator.times);
-        let one_each = query.filter_group_by.values().all(|values| values.len() <= 1);
-        let reply = if one_each && self.rng.random_bool(0.5) {
-            self.api.query_get(&meter, &query, &self.position).await
-        } else {
-            self.api.query_post(&meter, &query, &self.position).await
-        };
-        self.check(&meter, &query, &reply);
-    }
-
-    fn check(&mut self, meter: &Meter, query: &Query, reply: &Reply) {
-        let what = || {
-            let file = env::temp_dir().join(format!("weir-reference-{}.ndjson", self.seed));
-            let written = fs::write(&file, self.sent.join("\n"));
-            format!(
-                "seed {} ({} meters made, {} events, {written:?} in {})\nmeter {meter:#?}\nquery {}\n",
-                self.seed,
-                self.meters_made,
-                self.events.accepted.len(),
-                file.display(),
-                http::query_json(query)
-            )
-        };
-        assert_eq!(reply.status, 200, "{}{}", what(), reply.body);
-        let wanted = answer(&self.events.accepted, meter, query);
-        let found = http::rows(reply);
-        for (index, (wanted, found)) in wanted.iter().zip(&found).enumerate() {
-            assert_eq!(found, wanted, "row {index} of {}; left is the server's\n{}", found_of(reply), what());
-        }
-        assert_eq!(
-            found.len(),
-            wanted.len(),
-            "rows; the reference has {wanted:#?}\n{}\n{}",
-            reply.body,
-            what()
-        );
-        self.queries += 1;
-        self.rows += found.len();
-    }
-}
-
-/// The beginning of an answer, for a message.
-fn found_of(reply: &Reply) -> String {
-    reply.body.chars().take(2_000).collect()
 }
