@@ -4,9 +4,9 @@
 mod tests;
 
 use jiff::Timestamp;
-use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
 
-use crate::time::{date_of_day, day_of_date, format_clock};
+use crate::time::{TIME_US_MAX, date_of_day, day_of_date, format_clock};
 
 /// The windows of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -225,6 +225,68 @@ pub fn sub_minute_edges_until(zone: &TimeZone) -> Option<i64> {
             return until_s.map(|until_s| until_s * SECOND_US);
         }
         stretch = Stretch::around(zone, end_s);
+    }
+}
+
+/// The parts of a range of time, in microseconds, in which every edge of the zone's hours, days and months
+/// lies on a whole hour of UTC: sorted, as long as they can be, beginning and ending on such hours. There
+/// the zone keeps offsets of whole hours and changes between them on the hour. What holds when the first
+/// event can be holds before it too, and the same after the last.
+pub fn whole_hours(zone: &TimeZone, from_us: i64, to_us: i64) -> Vec<(i64, i64)> {
+    let (from_us, to_us) = (ceil_hour(from_us), floor_hour(to_us));
+    if from_us >= to_us {
+        return Vec::new();
+    }
+    let (first_us, last_us) = (from_us.clamp(0, EVENTS_END_US), to_us.clamp(0, EVENTS_END_US));
+    let Ok(first) = Timestamp::from_microsecond(first_us) else { return Vec::new() };
+    let mut offset = zone.to_offset(first);
+    let on_hours = |offset: Offset| offset.seconds() % 3_600 == 0;
+    if first_us == last_us {
+        return if on_hours(offset) { vec![(from_us, to_us)] } else { Vec::new() };
+    }
+    let mut parts: Vec<(i64, i64)> = Vec::new();
+    let mut add = |offset: Offset, begin_us: i64, end_us: i64| {
+        let (begin_us, end_us) = (ceil_hour(begin_us), floor_hour(end_us));
+        match parts.last_mut() {
+            _ if !on_hours(offset) || begin_us >= end_us => {}
+            Some(last) if last.1 == begin_us => last.1 = end_us,
+            _ => parts.push((begin_us, end_us)),
+        }
+    };
+    let mut since_us = first_us;
+    for change in zone.following(first) {
+        let at_us = change.timestamp().as_microsecond();
+        if at_us >= last_us {
+            break;
+        }
+        // Some changes are only of the name.
+        if change.offset() != offset {
+            add(offset, since_us, at_us);
+            (offset, since_us) = (change.offset(), at_us);
+        }
+    }
+    add(offset, since_us, last_us);
+    if let Some(part) = parts.first_mut().filter(|part| part.0 == first_us) {
+        part.0 = from_us;
+    }
+    if let Some(part) = parts.last_mut().filter(|part| part.1 == last_us) {
+        part.1 = to_us;
+    }
+    parts
+}
+
+const HOUR_US: i64 = 3_600 * SECOND_US;
+/// No event is as late: a whole hour.
+const EVENTS_END_US: i64 = TIME_US_MAX + 1;
+
+fn floor_hour(time_us: i64) -> i64 {
+    time_us.saturating_sub(time_us.rem_euclid(HOUR_US))
+}
+
+fn ceil_hour(time_us: i64) -> i64 {
+    match time_us.rem_euclid(HOUR_US) {
+        0 => time_us,
+        rest => time_us.saturating_add(HOUR_US - rest),
     }
 }
 

@@ -5,7 +5,7 @@ use jiff::civil::DateTime;
 use proptest::prelude::*;
 
 use super::*;
-use crate::time::{TIME_US_MAX, parse_rfc3339};
+use crate::time::parse_rfc3339;
 
 const ZONES: [&str; 28] = [
     "UTC",
@@ -320,4 +320,110 @@ fn stretches_know_every_change() {
     // Juárez changed its rule in one November; the change before the last of that year is not in December.
     let juarez = Stretch::around(&named("America/Ciudad_Juarez"), us("2022-12-15T00:00:00Z") / 1_000_000);
     assert_eq!(juarez.from_s, us("2022-11-30T06:00:00Z") / 1_000_000);
+}
+
+/// The hours that neither a window's edge nor a change divides, found by walking from window to window.
+fn undivided_hours(zone: &TimeZone, from_us: i64, to_us: i64) -> Vec<(i64, i64)> {
+    let mut divided = std::collections::BTreeSet::new();
+    for size in [WindowSize::Hour, WindowSize::Day, WindowSize::Month] {
+        let mut windows = Windows::new(size, zone.clone());
+        let mut at = from_us;
+        while at < to_us {
+            let (start, end) = windows.window(at);
+            for edge in [start, end] {
+                if edge.rem_euclid(HOUR_US) != 0 {
+                    divided.insert(edge.div_euclid(HOUR_US));
+                }
+            }
+            at = end;
+        }
+    }
+    let offset = |at: i64| zone.to_offset(Timestamp::from_microsecond(at).unwrap());
+    let mut parts: Vec<(i64, i64)> = Vec::new();
+    for hour in (from_us + HOUR_US - 1).div_euclid(HOUR_US)..to_us.div_euclid(HOUR_US) {
+        let (start, end) = (hour * HOUR_US, (hour + 1) * HOUR_US);
+        match parts.last_mut() {
+            // Clocks that go back in the middle of an hour may make it part of a longer one.
+            _ if divided.contains(&hour) || offset(start) != offset(end - 1) => {}
+            Some(last) if last.1 == start => last.1 = end,
+            _ => parts.push((start, end)),
+        }
+    }
+    parts
+}
+
+#[test]
+fn whole_hours_are_those_that_no_window_divides() {
+    for (from, to) in
+        [("1970-01-01T00:00:00Z", "1974-01-01T00:00:00Z"), ("2018-06-15T10:20:30Z", "2020-05-01T00:00:01Z")]
+    {
+        for name in ZONES {
+            let (zone, from, to) = (named(name), us(from), us(to));
+            assert_eq!(whole_hours(&zone, from, to), undivided_hours(&zone, from, to), "{name} {from}");
+        }
+    }
+}
+
+#[test]
+fn whole_hours_around_every_change() {
+    let database = TimeZoneDatabase::bundled();
+    for name in database.available() {
+        let zone = named(name.as_str());
+        let begin = Timestamp::from_second(0).unwrap();
+        for change in
+            zone.following(begin).take_while(|change| change.timestamp().as_second() < 1_900_000_000)
+        {
+            let at = change.timestamp().as_microsecond();
+            let (from, to) = (at - 3 * HOUR_US - 1, at + 3 * HOUR_US + 1);
+            if from > 0 {
+                assert_eq!(
+                    whole_hours(&zone, from, to),
+                    undivided_hours(&zone, from, to),
+                    "{} {at}",
+                    name.as_str()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn whole_hours_without_bounds() {
+    let (least, greatest) = (i64::MIN / 2, i64::MAX / 2);
+    let all = [(ceil_hour(least), floor_hour(greatest))];
+    for name in ["UTC", "Europe/Berlin", "America/New_York"] {
+        assert_eq!(whole_hours(&named(name), least, greatest), all, "{name}");
+    }
+    for name in ["Asia/Kolkata", "America/St_Johns"] {
+        assert_eq!(whole_hours(&named(name), least, greatest), [], "{name}");
+    }
+    // Nepal's clocks went from half hours to quarters; Liberia's from 44 minutes and a half to none at all.
+    assert_eq!(whole_hours(&named("Asia/Kathmandu"), least, greatest), []);
+    assert_eq!(
+        whole_hours(&named("Africa/Monrovia"), least, greatest),
+        [(us("1972-01-07T01:00:00Z"), floor_hour(greatest))]
+    );
+    // Half the year on the half hour, for as long as there are events.
+    let howe = whole_hours(&named("Australia/Lord_Howe"), least, greatest);
+    assert!(howe.len() > 100, "{howe:?}");
+    assert_eq!(howe.first(), Some(&(ceil_hour(least), us("1981-02-28T14:00:00Z"))));
+    assert_eq!(howe.last().map(|part| part.1), Some(floor_hour(greatest)));
+    // Where there are no events: by the rule in force at the nearest.
+    assert_eq!(whole_hours(&named("Asia/Kolkata"), least, least / 2), []);
+    assert_eq!(whole_hours(&named("UTC"), least, -1), [(ceil_hour(least), -HOUR_US)]);
+    assert_eq!(whole_hours(&named("UTC"), 1, HOUR_US), []);
+    assert_eq!(whole_hours(&named("UTC"), 10, 5), []);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn whole_hours_anywhere(
+        name in prop::sample::select(ZONES.to_vec()), from in 90_000_000_000..TIME_US_MAX - 10_000_000_000_000,
+        length in 0..10_000_000_000_000_i64,
+    ) {
+        let zone = named(name);
+        prop_assert_eq!(whole_hours(&zone, from, from + length), undivided_hours(&zone, from, from + length));
+    }
 }
