@@ -18,6 +18,11 @@ pub enum Phase {
     Flush = 3,
     Commit = 4,
     Cut = 5,
+    Merge = 6,
+    Refold = 7,
+    Swap = 8,
+    Forget = 9,
+    Remove = 10,
 }
 
 impl Phase {
@@ -30,6 +35,11 @@ impl Phase {
             3 => Some(Self::Flush),
             4 => Some(Self::Commit),
             5 => Some(Self::Cut),
+            6 => Some(Self::Merge),
+            7 => Some(Self::Refold),
+            8 => Some(Self::Swap),
+            9 => Some(Self::Forget),
+            10 => Some(Self::Remove),
             _ => None,
         }
     }
@@ -42,9 +52,10 @@ impl Phase {
 pub enum Lane {
     Log = 0,
     Aggregator = 1,
+    Maintenance = 2,
 }
 
-const LANES: usize = 2;
+const LANES: usize = 3;
 
 static INSTALLED: OnceLock<File> = OnceLock::new();
 
