@@ -6,15 +6,19 @@ mod commit;
 mod connection;
 mod epochs;
 mod file;
+mod floors;
 mod installation;
+mod listing;
 mod meters;
 mod migrations;
 mod overlap;
 mod revisions;
 mod segments;
 mod snapshot;
+mod swap;
 #[cfg(test)]
 mod tests;
+mod wide;
 mod writers;
 
 use std::fmt;
@@ -24,13 +28,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use metrics::{counter, histogram};
+use sqlx::sqlite::SqliteConnection;
 use tokio::time::Instant;
 use weir_meter::environment::{Clock, Entropy};
 use weir_meter::segment::Segment;
 use weir_meter::{Generation, Meter, MeterId, Namespace, SegmentId, WriterId};
 
 use self::connection::{Database, failed, uninterrupted};
-use crate::metrics::{COMMIT_SECONDS, COMMITS};
+use self::snapshot::Known;
+use crate::metrics::{COMMIT_SECONDS, COMMITS, SWAP_SECONDS, SWAPS};
 use crate::{
     Catalog, CatalogError, Commit, CommitOutcome, EpochRow, Floor, Installation, Listing, MeterDraft,
     MeterQuery, MeterUpdate, OpenWriter, Swap, SwapOutcome, Wide,
@@ -171,44 +177,25 @@ impl Catalog for SqliteCatalog {
         outcome
     }
 
-    async fn swap(&self, _swap: Swap) -> Result<SwapOutcome, CatalogError> {
-        Err(CatalogError::Unusable("swap".to_owned()))
+    async fn swap(&self, swap: Swap) -> Result<SwapOutcome, CatalogError> {
+        let begun = Instant::now();
+        let database = Arc::clone(&self.database);
+        let outcome = uninterrupted(async move { swap::swap(&database, swap).await }).await;
+        let label = match &outcome {
+            Ok(SwapOutcome::Swapped) => "swapped",
+            Ok(SwapOutcome::WriterClosed) => "writer_closed",
+            Ok(SwapOutcome::NotListed { .. }) => "not_listed",
+            Ok(SwapOutcome::Overlap { .. }) => "overlap",
+            Err(_) => "failed",
+        };
+        counter!(SWAPS, "outcome" => label).increment(1);
+        histogram!(SWAP_SECONDS).record(begun.elapsed().as_secs_f64());
+        outcome
     }
 
-    async fn forget_segments(&self, _delisted_before_us: i64) -> Result<Vec<Segment>, CatalogError> {
-        Err(CatalogError::Unusable("forget_segments".to_owned()))
-    }
-
-    async fn meter_at(
-        &self,
-        _namespace: &Namespace,
-        _id_or_slug: &str,
-        _revision: u64,
-    ) -> Result<Option<Meter>, CatalogError> {
-        Err(CatalogError::Unusable("meter_at".to_owned()))
-    }
-
-    async fn update_meter(
-        &self,
-        _namespace: &Namespace,
-        _id_or_slug: &str,
-        _update: MeterUpdate,
-        _now_us: i64,
-    ) -> Result<Option<Meter>, CatalogError> {
-        Err(CatalogError::Unusable("update_meter".to_owned()))
-    }
-
-    async fn note_wide(&self, _generation: Generation, _wide: Wide) -> Result<(), CatalogError> {
-        Err(CatalogError::Unusable("note_wide".to_owned()))
-    }
-
-    async fn raise_floor(
-        &self,
-        _namespace: &Namespace,
-        _floor_us: i64,
-        _now_us: i64,
-    ) -> Result<Floor, CatalogError> {
-        Err(CatalogError::Unusable("raise_floor".to_owned()))
+    async fn forget_segments(&self, delisted_before_us: i64) -> Result<Vec<Segment>, CatalogError> {
+        let database = Arc::clone(&self.database);
+        uninterrupted(async move { swap::forget(&database, delisted_before_us).await }).await
     }
 
     async fn listing(&self) -> Result<Arc<Listing>, CatalogError> {
@@ -232,28 +219,59 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn meter(&self, namespace: &Namespace, id_or_slug: &str) -> Result<Option<Meter>, CatalogError> {
-        let living = Arc::clone(&self.database.snapshot().await?.meters);
-        if let Ok(id) = id_or_slug.parse::<MeterId>() {
-            let found = match living.binary_search_by_key(&id, |meter| meter.id) {
-                Ok(at) => {
-                    living.get(at).filter(|meter| meter.namespace == *namespace).map(|m| Meter::clone(m))
-                }
-                Err(_) => {
-                    self.database
-                        .read(async |connection| meters::by_id(connection, namespace, id).await)
-                        .await?
-                }
-            };
-            if found.is_some() {
-                return Ok(found);
+        self.meter_at(namespace, id_or_slug, u64::MAX).await
+    }
+
+    async fn meter_at(
+        &self,
+        namespace: &Namespace,
+        id_or_slug: &str,
+        revision: u64,
+    ) -> Result<Option<Meter>, CatalogError> {
+        let snapshot = self.database.snapshot().await?;
+        match snapshot.meter_at(namespace, id_or_slug, revision) {
+            Known::Answer(meter) => Ok(meter),
+            Known::LookUp { revision } => {
+                let find = async |connection: &mut SqliteConnection| {
+                    meters::find(connection, namespace, id_or_slug, revision).await
+                };
+                self.database.read(find).await
             }
         }
-        let found = living.iter().find(|meter| meter.slug == id_or_slug && meter.namespace == *namespace);
-        Ok(found.map(|meter| Meter::clone(meter)))
     }
 
     async fn meters(&self, namespace: &Namespace, query: &MeterQuery) -> Result<Vec<Meter>, CatalogError> {
         self.database.read(async |connection| meters::page(connection, namespace, query).await).await
+    }
+
+    async fn update_meter(
+        &self,
+        namespace: &Namespace,
+        id_or_slug: &str,
+        update: MeterUpdate,
+        now_us: i64,
+    ) -> Result<Option<Meter>, CatalogError> {
+        let (database, namespace) = (Arc::clone(&self.database), namespace.clone());
+        let name = id_or_slug.to_owned();
+        uninterrupted(
+            async move { revisions::update_meter(&database, &namespace, &name, update, now_us).await },
+        )
+        .await
+    }
+
+    async fn note_wide(&self, generation: Generation, wide: Wide) -> Result<(), CatalogError> {
+        let database = Arc::clone(&self.database);
+        uninterrupted(async move { wide::note(&database, generation, wide).await }).await
+    }
+
+    async fn raise_floor(
+        &self,
+        namespace: &Namespace,
+        floor_us: i64,
+        now_us: i64,
+    ) -> Result<Floor, CatalogError> {
+        let (database, namespace) = (Arc::clone(&self.database), namespace.clone());
+        uninterrupted(async move { floors::raise(&database, &namespace, floor_us, now_us).await }).await
     }
 
     async fn delete_meter(

@@ -3,14 +3,13 @@
 //! overlaps nothing. What was written is read back before COMMIT and compared with what was asked.
 
 use sqlx::{Sqlite, Transaction};
-use weir_meter::segment::{NewSegment, Segment};
 use weir_meter::{OffsetRange, WriterId};
 
 use super::columns::{blob, damaged, id, number, signed};
 use super::connection::{Database, failed};
-use super::overlap::OverlapCheck;
+use super::listing;
+use super::overlap::Where;
 use super::snapshot::{Snapshot, read_frontier, revision};
-use super::{segments, writers};
 use crate::check::check_commit;
 use crate::{CatalogError, Commit, CommitOutcome, Frontier, FrontierMove};
 
@@ -26,10 +25,8 @@ pub(super) async fn commit(database: &Database, mut commit: Commit) -> Result<Co
     let before = writing.snapshot();
     let mut tx = writing.begin().await?;
     // Every return before COMMIT drops the transaction, which rolls it back.
-    match writers::find(&mut tx, commit.writer).await? {
-        None => return Err(writers::unknown(commit.writer)),
-        Some(found) if found.closed_at_us.is_some() => return Ok(CommitOutcome::WriterClosed),
-        Some(_) => {}
+    if !listing::is_open(&mut tx, commit.writer).await? {
+        return Ok(CommitOutcome::WriterClosed);
     }
     let revision = revision(&mut tx).await?;
     for step in &commit.moves {
@@ -40,23 +37,16 @@ pub(super) async fn commit(database: &Database, mut commit: Commit) -> Result<Co
         record_owner(&mut tx, step.range, commit.writer).await?;
         record_time(&mut tx, step.range, revision, commit.now_us).await?;
     }
-    let mut overlaps = OverlapCheck::default();
-    for new in &commit.segments {
-        check_new(&mut tx, new, revision).await?;
-        if let Some(listed) = overlaps.find(&mut tx, new).await? {
-            return Ok(CommitOutcome::Overlap { segment: new.segment, listed });
-        }
-        segments::list(&mut tx, new, commit.writer, commit.now_us).await?;
+    let overlap =
+        listing::list_all(&mut tx, &commit.segments, Where::AtTheEnd, revision, commit.writer, commit.now_us)
+            .await?;
+    if let Some(listing::Overlap { segment, listed }) = overlap {
+        return Ok(CommitOutcome::Overlap { segment, listed });
     }
     let moved = read_back(&mut tx, &commit).await?;
     let committed = tx.commit().await;
-    let listed = commit.segments.into_iter().map(|new| Segment {
-        new,
-        writer: commit.writer,
-        listed_at_us: commit.now_us,
-        delisted_at_us: None,
-    });
-    writing.settle(committed, before.with_flush(moved, listed.collect()))?;
+    let listed = listing::as_listed(commit.segments, commit.writer, commit.now_us);
+    writing.settle(committed, before.with_flush(moved, listed))?;
     Ok(CommitOutcome::Committed)
 }
 
@@ -201,23 +191,6 @@ async fn record_time(
     Ok(())
 }
 
-async fn check_new(
-    tx: &mut Transaction<'_, Sqlite>,
-    new: &NewSegment,
-    revision: u64,
-) -> Result<(), CatalogError> {
-    if new.coverage.revision > revision {
-        return Err(CatalogError::Conflict(format!(
-            "segment {} was folded at revision {}, and the newest is {revision}",
-            new.segment, new.coverage.revision
-        )));
-    }
-    if segments::is_known(tx, new.segment).await? {
-        return Err(CatalogError::Conflict(format!("segment {} has been listed before", new.segment)));
-    }
-    Ok(())
-}
-
 /// The other half of the checks before writing: what the tables say now is what the flush asked for.
 async fn read_back(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> Result<Vec<Frontier>, CatalogError> {
     let mut moved = Vec::with_capacity(commit.moves.len());
@@ -241,13 +214,6 @@ async fn read_back(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> Result<
         }
         moved.push(stored);
     }
-    for new in &commit.segments {
-        let asked = new.coverage.ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.len()));
-        let stored = segments::covered_offsets(tx, new.segment).await?;
-        if stored != asked {
-            let text = format!("segment {} should cover {asked} offsets and covers {stored}", new.segment);
-            return Err(damaged("coverage", &text));
-        }
-    }
+    listing::read_back(tx, &commit.segments).await?;
     Ok(moved)
 }

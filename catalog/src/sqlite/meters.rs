@@ -1,11 +1,11 @@
-//! Meters as rows, one for each generation. Rows are only added; the end of a generation is the one
-//! thing that is written to it later, under a revision of its own.
+//! Meters as rows, one for each generation. Rows are only added; the end of a generation is written to
+//! it later, under a revision of its own, and so are words about it that change no number.
 
 use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Sqlite, Transaction};
-use weir_meter::{Aggregation, Meter, MeterId, Namespace};
+use weir_meter::{Aggregation, Generation, Meter, MeterId, Namespace};
 
 use super::columns::{blob, damaged, get, id, number, signed};
 use super::connection::failed;
@@ -41,19 +41,20 @@ pub(super) async fn insert(tx: &mut Transaction<'_, Sqlite>, meter: &Meter) -> R
     Ok(())
 }
 
-/// Ends the living generation of a meter.
+/// Ends the living generation of a meter: at a time if the meter is deleted, without one if a newer
+/// generation takes its place.
 pub(super) async fn end(
     tx: &mut Transaction<'_, Sqlite>,
     meter: MeterId,
     revision: u64,
-    now_us: i64,
+    deleted_at_us: Option<i64>,
 ) -> Result<(), CatalogError> {
     let ended = sqlx::query(
         "UPDATE meters SET deleted_revision = ?, deleted_at_us = ?
          WHERE id = ? AND deleted_revision IS NULL",
     )
     .bind(signed(revision, "a revision")?)
-    .bind(now_us)
+    .bind(deleted_at_us)
     .bind(blob(meter.0))
     .execute(&mut **tx)
     .await
@@ -65,35 +66,100 @@ pub(super) async fn end(
     Ok(())
 }
 
-/// The newest generation of a meter, ended or not.
+/// Changes what is said about the living generation of a meter, and nothing that is counted by.
+pub(super) async fn describe(tx: &mut Transaction<'_, Sqlite>, meter: &Meter) -> Result<(), CatalogError> {
+    let described = sqlx::query(
+        "UPDATE meters SET name = ?, description = ?, metadata = ?, updated_at_us = ?
+         WHERE id = ? AND generation = ? AND deleted_revision IS NULL",
+    )
+    .bind(&meter.name)
+    .bind(&meter.description)
+    .bind(meter.metadata.as_ref().map(to_json).transpose()?)
+    .bind(meter.updated_at_us)
+    .bind(blob(meter.id.0))
+    .bind(meter.generation)
+    .execute(&mut **tx)
+    .await
+    .map_err(failed("change a meter"))?
+    .rows_affected();
+    if described != 1 {
+        return Err(damaged("meters", &format!("{described} living generations of meter {}", meter.id)));
+    }
+    Ok(())
+}
+
+/// The newest generation of a meter that was made by this revision, ended or not.
 pub(super) async fn by_id(
     connection: &mut SqliteConnection,
     namespace: &Namespace,
     meter: MeterId,
+    revision: u64,
 ) -> Result<Option<Meter>, CatalogError> {
-    let row =
-        sqlx::query("SELECT * FROM meters WHERE id = ? AND namespace = ? ORDER BY generation DESC LIMIT 1")
-            .bind(blob(meter.0))
-            .bind(namespace.as_str())
-            .fetch_optional(connection)
-            .await
-            .map_err(failed("read a meter"))?;
+    let row = sqlx::query(
+        "SELECT * FROM meters WHERE id = ? AND namespace = ? AND created_revision <= ?
+         ORDER BY generation DESC LIMIT 1",
+    )
+    .bind(blob(meter.0))
+    .bind(namespace.as_str())
+    .bind(bounded(revision))
+    .fetch_optional(connection)
+    .await
+    .map_err(failed("read a meter"))?;
     row.as_ref().map(read).transpose()
 }
 
+/// The generation that had this slug and lived at this revision.
 pub(super) async fn by_slug(
     connection: &mut SqliteConnection,
     namespace: &Namespace,
     slug: &str,
+    revision: u64,
 ) -> Result<Option<Meter>, CatalogError> {
-    let row =
-        sqlx::query("SELECT * FROM meters WHERE namespace = ? AND slug = ? AND deleted_revision IS NULL")
-            .bind(namespace.as_str())
-            .bind(slug)
-            .fetch_optional(connection)
-            .await
-            .map_err(failed("read a meter"))?;
+    let row = sqlx::query(
+        "SELECT * FROM meters WHERE namespace = ?1 AND slug = ?2 AND created_revision <= ?3
+             AND (deleted_revision IS NULL OR deleted_revision > ?3)",
+    )
+    .bind(namespace.as_str())
+    .bind(slug)
+    .bind(bounded(revision))
+    .fetch_optional(connection)
+    .await
+    .map_err(failed("read a meter"))?;
     row.as_ref().map(read).transpose()
+}
+
+/// What the id or slug stands for at a revision: an id comes first, also an ended one.
+pub(super) async fn find(
+    connection: &mut SqliteConnection,
+    namespace: &Namespace,
+    id_or_slug: &str,
+    revision: u64,
+) -> Result<Option<Meter>, CatalogError> {
+    if let Ok(id) = id_or_slug.parse::<MeterId>()
+        && let Some(found) = by_id(connection, namespace, id, revision).await?
+    {
+        return Ok(Some(found));
+    }
+    by_slug(connection, namespace, id_or_slug, revision).await
+}
+
+/// True if the generation was ever made, in whatever namespace.
+pub(super) async fn is_known(
+    tx: &mut Transaction<'_, Sqlite>,
+    generation: Generation,
+) -> Result<bool, CatalogError> {
+    let row = sqlx::query("SELECT 1 FROM meters WHERE id = ? AND generation = ?")
+        .bind(blob(generation.meter.0))
+        .bind(generation.generation)
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(failed("look for a meter"))?;
+    Ok(row.is_some())
+}
+
+/// A revision beyond what can be stored is later than all.
+fn bounded(revision: u64) -> i64 {
+    i64::try_from(revision).unwrap_or(i64::MAX)
 }
 
 /// Living and all generations of a namespace.

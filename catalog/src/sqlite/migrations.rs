@@ -21,10 +21,16 @@ pub(super) struct Migration {
 }
 
 /// The first has version 1.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration {
-    name: "commit records and meters",
-    sql: include_str!("migrations/0001_commit_records_and_meters.sql"),
-}];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "commit records and meters",
+        sql: include_str!("migrations/0001_commit_records_and_meters.sql"),
+    },
+    Migration {
+        name: "swaps, floors and wide meters",
+        sql: include_str!("migrations/0002_swaps_floors_and_wide_meters.sql"),
+    },
+];
 
 /// Runs what has not run yet. Returns true if the database was empty.
 pub(super) async fn migrate(

@@ -38,15 +38,16 @@ pub(super) async fn list(
     now_us: i64,
 ) -> Result<(), CatalogError> {
     sqlx::query(
-        "INSERT INTO segments (segment, kind, level, writer, row_count, byte_count, time_min_us,
-             time_max_us, location, checksum, listed_at_us)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO segments (segment, kind, level, writer, row_count, dropped_rows, byte_count,
+             time_min_us, time_max_us, location, checksum, listed_at_us)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(blob(new.segment.0))
     .bind(new.kind.name())
     .bind(new.level)
     .bind(blob(writer.0))
     .bind(signed(new.row_count, "a count of rows")?)
+    .bind(signed(new.dropped_rows, "a count of rows")?)
     .bind(signed(new.byte_count, "a count of bytes")?)
     .bind(new.time_range_us.map(|(earliest, _)| earliest))
     .bind(new.time_range_us.map(|(_, latest)| latest))
@@ -108,7 +109,7 @@ pub(super) async fn covered_offsets(
     number(&row, "offsets")
 }
 
-/// Every listed segment, in no particular order.
+/// Every listed segment, in the order of their ids.
 pub(super) async fn listed(connection: &mut SqliteConnection) -> Result<Vec<Segment>, CatalogError> {
     let rows = sqlx::query(
         "SELECT * FROM segments JOIN coverage USING (segment)
@@ -117,8 +118,82 @@ pub(super) async fn listed(connection: &mut SqliteConnection) -> Result<Vec<Segm
     .fetch_all(connection)
     .await
     .map_err(failed("read the listing"))?;
+    gather(&rows)
+}
+
+/// Every segment that was taken off the listing before this time and is not forgotten.
+pub(super) async fn delisted(
+    connection: &mut SqliteConnection,
+    before_us: i64,
+) -> Result<Vec<Segment>, CatalogError> {
+    let rows = sqlx::query(
+        "SELECT * FROM segments JOIN coverage USING (segment)
+         WHERE delisted_at_us < ? ORDER BY segment, epoch, partition, from_offset",
+    )
+    .bind(before_us)
+    .fetch_all(connection)
+    .await
+    .map_err(failed("read what was listed"))?;
+    gather(&rows)
+}
+
+/// The segment of this id, if it is listed.
+pub(super) async fn find_listed(
+    tx: &mut Transaction<'_, Sqlite>,
+    segment: SegmentId,
+) -> Result<Option<Segment>, CatalogError> {
+    let rows = sqlx::query(
+        "SELECT * FROM segments JOIN coverage USING (segment)
+         WHERE segment = ? AND delisted_at_us IS NULL ORDER BY epoch, partition, from_offset",
+    )
+    .bind(blob(segment.0))
+    .fetch_all(&mut **tx)
+    .await
+    .map_err(failed("look for a listed segment"))?;
+    Ok(gather(&rows)?.pop())
+}
+
+/// Takes a listed segment off the listing.
+pub(super) async fn delist(
+    tx: &mut Transaction<'_, Sqlite>,
+    segment: SegmentId,
+    now_us: i64,
+) -> Result<(), CatalogError> {
+    let delisted =
+        sqlx::query("UPDATE segments SET delisted_at_us = ? WHERE segment = ? AND delisted_at_us IS NULL")
+            .bind(now_us)
+            .bind(blob(segment.0))
+            .execute(&mut **tx)
+            .await
+            .map_err(failed("delist a segment"))?
+            .rows_affected();
+    if delisted != 1 {
+        return Err(damaged("segments", &format!("{delisted} listed ones of the id {segment}")));
+    }
+    Ok(())
+}
+
+/// Deletes what was taken off the listing before this time, and says how many segments that were.
+pub(super) async fn forget(tx: &mut Transaction<'_, Sqlite>, before_us: i64) -> Result<u64, CatalogError> {
+    sqlx::query(
+        "DELETE FROM coverage WHERE segment IN (SELECT segment FROM segments WHERE delisted_at_us < ?)",
+    )
+    .bind(before_us)
+    .execute(&mut **tx)
+    .await
+    .map_err(failed("forget a coverage"))?;
+    let forgotten = sqlx::query("DELETE FROM segments WHERE delisted_at_us < ?")
+        .bind(before_us)
+        .execute(&mut **tx)
+        .await
+        .map_err(failed("forget segments"))?;
+    Ok(forgotten.rows_affected())
+}
+
+/// Segments of rows that are in the order of segments and offsets.
+fn gather(rows: &[SqliteRow]) -> Result<Vec<Segment>, CatalogError> {
     let mut segments: Vec<Segment> = Vec::new();
-    for row in &rows {
+    for row in rows {
         let next = read(row)?;
         match segments.last_mut().filter(|last| last.new.segment == next.new.segment) {
             Some(last) => extend(last, next)?,
@@ -163,7 +238,7 @@ fn read(row: &SqliteRow) -> Result<Segment, CatalogError> {
                 .ok_or_else(|| damaged("segments", &format!("unknown kind `{kind}`")))?,
             level: number(row, "level")?,
             row_count: number(row, "row_count")?,
-            dropped_rows: 0,
+            dropped_rows: number(row, "dropped_rows")?,
             byte_count: number(row, "byte_count")?,
             coverage: read_coverage(row, range(row)?)?,
             time_range_us: earliest.zip(latest),

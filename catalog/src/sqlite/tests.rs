@@ -118,14 +118,16 @@ async fn later_steps_run_once_and_all_or_none() {
     let mut connection = catalog.database.connect().await.unwrap();
     let good = Migration { name: "good", sql: "CREATE TABLE later (a INTEGER) STRICT" };
     let bad = Migration { name: "bad", sql: "CREATE TABLE never (a INTEGER) STRICT; SELECT nothing" };
-    let known = MIGRATIONS[0];
+    let (mut with_bad, mut with_good) = (MIGRATIONS.to_vec(), MIGRATIONS.to_vec());
+    with_bad.extend([good, bad]);
+    with_good.push(good);
 
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.unwrap();
-    assert!(migrate(&mut tx, &[known, good, bad], "catalog.db", 1).await.is_err());
+    assert!(migrate(&mut tx, &with_bad, "catalog.db", 1).await.is_err());
     drop(tx);
     for _ in 0..2 {
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.unwrap();
-        assert!(!migrate(&mut tx, &[known, good], "catalog.db", 1).await.unwrap());
+        assert!(!migrate(&mut tx, &with_good, "catalog.db", 1).await.unwrap());
         tx.commit().await.unwrap();
     }
     let tables: i64 =
@@ -135,6 +137,6 @@ async fn later_steps_run_once_and_all_or_none() {
             .unwrap();
     assert_eq!(tables, 1);
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.unwrap();
-    let refused = migrate(&mut tx, &[known], "catalog.db", 1).await;
-    assert!(matches!(refused, Err(CatalogError::Unusable(text)) if text.contains("version 2")));
+    let refused = migrate(&mut tx, MIGRATIONS, "catalog.db", 1).await;
+    assert!(matches!(refused, Err(CatalogError::Unusable(text)) if text.contains("version 3")));
 }

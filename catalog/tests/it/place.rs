@@ -106,6 +106,17 @@ pub(crate) fn windows(
     }
 }
 
+/// The same of windows of an hour.
+pub(crate) fn hours(mut segment: NewSegment) -> NewSegment {
+    segment.coverage.window_size_s = 3_600;
+    segment
+}
+
+/// The same as members.
+pub(crate) fn members(segment: NewSegment) -> NewSegment {
+    NewSegment { kind: SegmentKind::Members, ..segment }
+}
+
 /// A flush of one partition with its rows.
 pub(crate) fn flush(writer: WriterId, id: u128, range: OffsetRange) -> Commit {
     Commit { writer, moves: vec![step(range)], segments: vec![rows(id, &[range])], now_us: at(10) }

@@ -137,7 +137,7 @@ async fn opening_again_changes_no_table() {
     let versions = "SELECT version, length(checksum), applied_at_us, 0 FROM migrations";
     place.open().await.close().await;
     let (tables, applied) = (place.rows(schema).await, place.rows(versions).await);
-    assert_eq!(applied, [(1, 32, at(0), 0)]);
+    assert_eq!(applied, [(1, 32, at(0), 0), (2, 32, at(0), 0)]);
     place.open().await.close().await;
     assert_eq!((place.rows(schema).await, place.rows(versions).await), (tables, applied));
 }
@@ -146,10 +146,10 @@ async fn opening_again_changes_no_table() {
 async fn a_newer_schema_is_refused_and_left_alone() {
     let place = SqlitePlace::new();
     place.open().await.close().await;
-    place.execute("INSERT INTO migrations VALUES (2, 'to come', zeroblob(32), 0)").await;
+    place.execute("INSERT INTO migrations VALUES (3, 'to come', zeroblob(32), 0)").await;
     let before = fs::read(place.path()).unwrap();
     let text = place.refusal().await;
-    assert!(text.contains("version 2") && text.contains("knows 1") && text.contains("restore"), "{text}");
+    assert!(text.contains("version 3") && text.contains("knows 2") && text.contains("restore"), "{text}");
     assert_eq!(fs::read(place.path()).unwrap(), before);
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod commits;
 pub(crate) mod meters;
 pub(crate) mod model;
 pub(crate) mod places;
+pub(crate) mod swaps;
 
 /// One test per rule and implementation.
 macro_rules! for_each_rule {
@@ -23,6 +24,18 @@ macro_rules! for_each_rule {
             a_flush_of_a_newer_revision_is_refused,
             offsets_fit_the_database,
             a_caller_that_gives_up_leaves_one_truth,
+        );
+        crate::suite::rules!($place, swaps:
+            a_swap_puts_segments_in_the_place_of_others,
+            a_swap_may_only_add_or_only_remove_caches,
+            what_is_not_listed_cannot_be_removed,
+            rows_are_swapped_for_the_same_offsets,
+            rows_that_are_gone_are_counted,
+            swapped_windows_overlap_nothing_that_stays,
+            contradictory_swaps_are_refused,
+            a_closed_writer_swaps_nothing,
+            one_of_two_racing_swaps_wins,
+            what_was_replaced_is_forgotten_in_time,
         );
         crate::suite::rules!($place, places:
             the_installation_stays,

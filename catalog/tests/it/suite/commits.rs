@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_catalog::{Catalog, CatalogError, Commit, CommitOutcome, Frontier};
-use weir_meter::segment::{Generations, NewSegment, SegmentKind};
+use weir_meter::segment::{Generations, NewSegment};
 use weir_meter::{Generation, OffsetRange};
 
 use crate::place::{
-    Place, at, draft, flush, meter_id, namespace, range, ready, rows, segment, step, windows, writer,
+    Place, at, draft, flush, hours, members, meter_id, namespace, range, ready, rows, segment, step, windows,
+    writer,
 };
 
 const NOTHING: Generations = Generations::AllBut(Vec::new());
@@ -140,12 +141,6 @@ pub(crate) async fn windows_overlap_by_generation_and_size(place: &dyn Place) {
     let all = range(0, 0, 10);
     let a = Generation { meter: meter_id(1), generation: 1 };
     let b = Generation { meter: meter_id(1), generation: 2 };
-    let hours = |segment: NewSegment| {
-        let mut segment = segment;
-        segment.coverage.window_size_s = 3_600;
-        segment
-    };
-    let members = |segment: NewSegment| NewSegment { kind: SegmentKind::Members, ..segment };
     let try_with = async |second: NewSegment| {
         let mut commit = flush(writer(1), 1, all);
         commit.moves.push(step(range(1, 0, 4)));
