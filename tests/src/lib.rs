@@ -9,6 +9,7 @@
 pub mod generate;
 pub mod http;
 pub mod maintenance;
+pub mod plain;
 pub mod reference;
 pub mod server;
 pub mod workload;

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::reference::json::Json;
 use crate::server::run;
@@ -49,9 +51,9 @@ pub fn fail(args: &[&str]) -> String {
 
 /// The listed segments of a data folder, in no particular order.
 pub fn segments(data: &Path) -> Vec<Segment> {
-    let text = succeed(&["segments", "--json", &path(data)]);
+    let text = succeed(&["segments", "--json", "--data-dir", &path(data)]);
     let listing = Json::parse(&text);
-    listing.items().iter().map(segment).collect()
+    listing.get("segments").expect("a listing has segments").items().iter().map(segment).collect()
 }
 
 fn segment(json: &Json) -> Segment {
@@ -63,7 +65,7 @@ fn segment(json: &Json) -> Segment {
         id: json.text("segment").to_owned(),
         kind: json.text("kind").to_owned(),
         level: number("level"),
-        window_size: number("windowSize"),
+        window_size: number("windowSizeSeconds"),
         rows: number("rows"),
         file: json.text("location").to_owned(),
     }
@@ -81,7 +83,10 @@ pub fn until_quiet(data: &Path) -> Vec<Segment> {
             since = Instant::now();
             listing = now;
         }
-        assert!(begun.elapsed() < QUIET_LIMIT, "the listing still changes after {QUIET_LIMIT:?}: {listing:#?}");
+        assert!(
+            begun.elapsed() < QUIET_LIMIT,
+            "the listing still changes after {QUIET_LIMIT:?}: {listing:#?}"
+        );
     }
     listing
 }

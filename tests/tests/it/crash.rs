@@ -1,11 +1,11 @@
 //! The server is killed again and again, at random and in the middle of each thing it does, while four
-//! clients send and send again. Whatever was acknowledged counts exactly once; whatever was not counts
-//! once or not at all. Which thing a kill hit is read afterwards from a file that the server marks, and
-//! the test fails if one of them was never hit: then it has not tested what it says.
+//! clients send and send again and meters come and go. Whatever was acknowledged counts exactly once;
+//! whatever was not counts once or not at all. Which thing a kill hit is read afterwards from a file that
+//! the server marks, and the test fails if one of them was never hit: then it has not tested what it says.
 //!
-//! `WEIR_CRASH_KILLS` says how many kills there are.
+//! `WEIR_CRASH_KILLS` says how many kills there are, on one partition and on three.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -13,18 +13,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use num_bigint::BigUint;
+use rand::seq::IteratorRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use weir_tests::generate::Rng8;
 use weir_tests::http::{self, Api};
+use weir_tests::maintenance;
 use weir_tests::reference::{Aggregation, Meter, Query};
 use weir_tests::server::{Options, Server};
 use weir_tests::workload::{Outcome, send_until_taken};
 
 use crate::settings;
 
-const KILLS: u32 = 10;
+const KILLS: u32 = 9;
 /// Kills beyond the number asked for, to hit what has not been hit yet.
 const KILLS_EXTRA_MAX: u32 = 40;
 const CLIENTS: u64 = 4;
@@ -33,12 +35,22 @@ const BATCH_EVENTS_MAX: u32 = 20;
 const LIFE: std::ops::Range<u64> = 150..1_000;
 /// Milliseconds between a client's batches: every check looks at all that were ever sent.
 const PAUSE: std::ops::Range<u64> = 0..50;
+/// Of the meters that are made on the way, so many live at once.
+const LATER_METERS_MAX: usize = 4;
 const AIM_LIMIT: Duration = Duration::from_secs(10);
 const RUN_LIMIT: Duration = Duration::from_secs(900);
 
 /// What the server marks: the lane (place in the file), the number, the name.
-const PHASES: [(usize, u8, &str); 5] =
-    [(0, 1, "append"), (0, 2, "sync"), (1, 3, "flush"), (1, 4, "commit"), (1, 5, "cut")];
+const PHASES: [(usize, u8, &str); 8] = [
+    (0, 1, "append"),
+    (0, 2, "sync"),
+    (1, 3, "flush"),
+    (1, 4, "commit"),
+    (1, 5, "cut"),
+    (2, 6, "merge"),
+    (2, 7, "refold"),
+    (2, 8, "swap"),
+];
 
 /// What became of each batch, by its name. A batch of n events holds the values 4^0 to 4^(n-1), so
 /// that its sum tells of each event how often it counts.
@@ -46,13 +58,28 @@ type Ledger = BTreeMap<String, (u32, Outcome)>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_event_counts_once_through_kills() {
+    kill_again_and_again(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_event_counts_once_through_kills_on_three_partitions() {
+    kill_again_and_again(3).await;
+}
+
+async fn kill_again_and_again(partitions: u32) {
     let kills = settings::number("WEIR_CRASH_KILLS", KILLS);
     let seed = settings::number("WEIR_TEST_SEED", 7);
-    println!("crash: seed {seed}");
+    println!("crash: seed {seed}, {partitions} partitions");
     let folder = tempfile::tempdir().unwrap();
     let mut rng = Rng8::seed_from_u64(seed);
-    let mut options =
-        Options::new(&folder.path().join("data"), &["--flush-interval", "200ms", "--flush-events", "500"]);
+    let partitions = partitions.to_string();
+    let flags = [
+        ["--flush-interval", "200ms"],
+        ["--flush-events", "500"],
+        ["--compaction-fanout", "2"],
+        ["--partitions", &partitions],
+    ];
+    let mut options = Options::new(&folder.path().join("data"), flags.as_flattened());
     let phase_file = folder.path().join("phase");
     options.phase_file = Some(phase_file.clone());
 
@@ -73,6 +100,8 @@ async fn every_acknowledged_event_counts_once_through_kills() {
         })
         .collect();
 
+    // Meters that come after events of theirs, so that these are folded again.
+    let mut later: VecDeque<Meter> = VecDeque::new();
     let mut hits = BTreeMap::new();
     let mut killed = 0;
     while killed < kills || (missed(&hits).is_some() && killed < kills + KILLS_EXTRA_MAX) {
@@ -91,7 +120,17 @@ async fn every_acknowledged_event_counts_once_through_kills() {
         server = options.start();
         let api = Api::new(&server.url);
         address.send_replace(Some(api.clone()));
-        check(&api, &acknowledged, false).await;
+        check(&api, "bits", &acknowledged).await;
+        if let Some(meter) = later.iter().choose(&mut rng) {
+            check(&api, &meter.slug, &acknowledged).await;
+        }
+        let meter = Meter { slug: format!("later_{killed}"), ..meters()[0].clone() };
+        api.create_meter(&meter).await;
+        later.push_back(meter);
+        if later.len() > LATER_METERS_MAX {
+            let meter = later.pop_front().unwrap();
+            api.delete(&format!("/api/v1/meters/{}", meter.slug)).await.expect(204);
+        }
         assert!(Instant::now() < deadline, "out of time after {killed} kills");
     }
     stop.send_replace(true);
@@ -99,12 +138,12 @@ async fn every_acknowledged_event_counts_once_through_kills() {
         client.await.unwrap();
     }
     let ledger = ledger.lock().unwrap().clone();
-    let api = Api::new(&server.url);
-    check(&api, &ledger, true).await;
+    check_at_the_end(&Api::new(&server.url), &later, &ledger).await;
     server.stop();
     let server = options.start();
-    check(&Api::new(&server.url), &ledger, true).await;
+    check_at_the_end(&Api::new(&server.url), &later, &ledger).await;
     server.stop();
+    maintenance::check(&options.data);
 
     let unclear = ledger.values().filter(|(_, outcome)| *outcome == Outcome::Unclear).count();
     println!("crash: {killed} kills, {} batches, {unclear} of them unclear; hits {hits:?}", ledger.len());
@@ -173,43 +212,48 @@ fn four_to_the(exponent: u32) -> BigUint {
     BigUint::from(4_u32).pow(exponent)
 }
 
-/// Compares what the server counts with the ledger. Before the end there are batches on their way that
-/// the ledger does not know; of those, and of unclear ones, each event counts once at most.
-async fn check(api: &Api, ledger: &Ledger, at_the_end: bool) {
+/// Compares what a meter of bits says with the ledger, and returns its sums. Before the end there are
+/// batches on their way that the ledger does not know; of those, and of unclear ones, each event counts
+/// once at most.
+async fn check(api: &Api, slug: &str, ledger: &Ledger) -> BTreeMap<String, BigUint> {
     let position = api.position().await;
-    let sums = by_batch(api, "bits", &position).await;
+    let sums = by_batch(api, slug, &position).await;
     for (name, (events, outcome)) in ledger {
         let sum = sums.get(name).cloned().unwrap_or_default();
         let whole: BigUint = (0..*events).map(four_to_the).sum();
         if *outcome == Outcome::Taken && sum != whole {
             panic!(
-                "batch {name} of {events} events was acknowledged; in base 4 it sums to {}",
+                "batch {name} of {events} events was acknowledged; in base 4 {slug} says {}",
                 sum.to_str_radix(4)
             );
         }
     }
     for (name, sum) in &sums {
         let digits = sum.to_radix_le(4);
-        assert!(digits.iter().all(|digit| *digit <= 1), "an event of batch {name} counts twice: {digits:?}");
+        let twice = digits.iter().any(|digit| *digit > 1);
+        assert!(!twice, "an event of batch {name} counts twice in {slug}: {digits:?}");
     }
-    if at_the_end {
-        // Nobody sends any more, so the other meters must have seen the same events.
-        let events: BTreeMap<_, _> = sums
-            .into_iter()
-            .map(|(name, sum)| (name, BigUint::from(sum.to_radix_le(4).iter().filter(|d| **d == 1).count())))
-            .collect();
-        assert!(events.keys().all(|name| ledger.contains_key(name)), "nobody sent some of these batches");
-        assert_eq!(by_batch(api, "events", &position).await, events);
-        assert_eq!(by_batch(api, "ids", &position).await, events);
+    sums
+}
+
+/// Once nobody sends any more all meters must have seen the same events, whenever they were made.
+async fn check_at_the_end(api: &Api, later: &VecDeque<Meter>, ledger: &Ledger) {
+    let sums = check(api, "bits", ledger).await;
+    assert!(sums.keys().all(|name| ledger.contains_key(name)), "nobody sent some of these batches");
+    for meter in later {
+        assert_eq!(check(api, &meter.slug, ledger).await, sums, "{}", meter.slug);
     }
+    let ones = |sum: &BigUint| BigUint::from(sum.to_radix_le(4).iter().filter(|digit| **digit == 1).count());
+    let events: BTreeMap<_, _> = sums.iter().map(|(name, sum)| (name.clone(), ones(sum))).collect();
+    let position = api.position().await;
+    assert_eq!(by_batch(api, "events", &position).await, events);
+    assert_eq!(by_batch(api, "ids", &position).await, events);
 }
 
 /// The value of each batch.
 async fn by_batch(api: &Api, slug: &str, position: &str) -> BTreeMap<String, BigUint> {
-    let meters = meters();
-    let meter = meters.iter().find(|meter| meter.slug == slug).unwrap();
     let query = Query { group_by: vec!["batch".to_owned()], ..Query::default() };
-    let reply = api.get_at(&http::query_path(&meter.slug, &query), position).await.expect(200);
+    let reply = api.get_at(&http::query_path(slug, &query), position).await.expect(200);
     http::rows(&reply)
         .into_iter()
         .map(|row| (row.group_by["batch"].clone(), row.value.parse().expect("a whole number")))
@@ -225,8 +269,8 @@ async fn kill(server: Server, file: &Path, aimed: Option<(usize, u8, &'static st
     tokio::task::spawn_blocking(|| server.kill_when(seen)).await.unwrap();
 }
 
-fn marks(file: &File) -> [u8; 2] {
-    let mut marks = [0; 2];
+fn marks(file: &File) -> [u8; 3] {
+    let mut marks = [0; 3];
     // A file that is just being made is shorter.
     let _ = file.read_at(&mut marks, 0);
     marks

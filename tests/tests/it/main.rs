@@ -3,8 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod backup;
 mod crash;
 mod flights;
+mod months;
+mod open_format;
+mod positions;
 mod reference;
+mod refold;
+mod retention;
 mod settings;
 mod wire;

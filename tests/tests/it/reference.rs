@@ -42,7 +42,10 @@ async fn every_answer_is_the_references_answer() {
     assert!(tally.rows > tally.queries, "queries that return next to nothing test next to nothing");
     assert!(tally.again > tally.queries / 4, "too few answers were asked for again: {tally:?}");
     assert!(seeds < SEEDS || tally.merged > 0, "nothing was ever merged: {tally:?}");
-    assert!(seeds < SEEDS || tally.without_rows > 0, "nothing was ever answered from windows alone: {tally:?}");
+    assert!(
+        seeds < SEEDS || tally.without_rows > 0,
+        "nothing was ever answered from windows alone: {tally:?}"
+    );
 }
 
 /// A meter with the id that the server gave it.

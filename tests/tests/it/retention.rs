@@ -1,0 +1,128 @@
+//! Retention: events that are older than it go, and with them whatever could have been asked about them.
+//! Nothing waits for days here: the events are old, so that a server which keeps a day finds them expired.
+
+use std::path::Path;
+use std::time::Duration;
+use std::{fs, io};
+
+use tokio::time::{Instant, sleep};
+use weir_tests::http::{Api, POSITION};
+use weir_tests::maintenance;
+use weir_tests::plain::{ask, ask_all, event, expect_kind, meter, rfc3339, send, total};
+use weir_tests::reference::Aggregation;
+use weir_tests::reference::model::micros;
+use weir_tests::server::Options;
+
+const DAY: i64 = 86_400;
+const OLD: i64 = 4_000;
+const NEW: i64 = 300;
+const LIMIT: Duration = Duration::from_secs(60);
+const FLAGS: [&str; 6] = ["--flush-interval", "100ms", "--flush-events", "1000", "--compaction-fanout", "2"];
+
+/// The server's own idea of now, as it dates an event that has no time.
+async fn now(api: &Api) -> i64 {
+    let undated = r#"{"specversion":"1.0","id":"now","source":"plain","type":"clock","subject":"x"}"#;
+    let position = api.ingest(&[undated.to_owned()]).await;
+    let listed = api.get_at("/api/v1/events?id=now", &position).await.expect(200).json();
+    micros(listed.items()[0].get("event").unwrap().text("time")) / 1_000_000
+}
+
+/// Bytes of all files below a folder.
+fn bytes(folder: &Path) -> io::Result<u64> {
+    let mut sum = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // Whatever goes while it is counted is gone.
+        sum += match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => bytes(&entry.path()).unwrap_or(0),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        };
+    }
+    Ok(sum)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_older_than_the_retention_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Options::new(&data, &FLAGS).start();
+    let api = Api::new(&server.url);
+    api.create_meter(&meter("sum", Aggregation::Sum, &[("model", "$.model")])).await;
+    api.create_meter(&meter("count", Aggregation::Count, &[])).await;
+    let now = now(&api).await;
+    let noise = "abcdefghijklmnopqrstuvwxyz";
+    let old = |n: i64| {
+        // Texts that do not compress to nothing.
+        let text: String =
+            (0..60).map(|i| noise.as_bytes()[(n * (7 + i) * 31 % 26) as usize] as char).collect();
+        let data = format!(r#"{{"value":{n},"model":"m{}","text":"{n}{text}"}}"#, n % 2);
+        event(&format!("old-{n}"), "s", now - 30 * DAY + n * 60, &data)
+    };
+    let new = |n: i64| event(&format!("new-{n}"), "s", now - 60 - n, r#"{"value":1,"model":"m0"}"#);
+    send(&api, &(0..OLD).map(old).collect::<Vec<_>>()).await;
+    send(&api, &(0..NEW).map(new).collect::<Vec<_>>()).await;
+    let everything = ask_all(&api, "sum", "").await;
+    assert_eq!(total(&everything), ((0..OLD).sum::<i64>() + NEW).to_string());
+    assert_eq!(everything.header("weir-floor"), "", "nothing was deleted yet");
+    // A colon and a plus never come, as these are whole seconds in UTC.
+    let recent = format!("from={}", rfc3339((now - DAY / 2) / 60 * 60));
+    let early = format!("from={}", rfc3339(now - 20 * DAY));
+    let of_recent = ask_all(&api, "sum", &recent).await;
+    assert_eq!(total(&of_recent), NEW.to_string());
+    let of_early = ask_all(&api, "sum", &early).await;
+    let (before, before_recent) =
+        (everything.header(POSITION).to_owned(), of_recent.header(POSITION).to_owned());
+    assert_ne!(total(&of_early), NEW.to_string());
+    server.stop();
+    let rows_before = bytes(&data.join("store/rows")).unwrap();
+
+    let flags = [&FLAGS[..], &["--retention", "1d", "--segments-kept-for", "1s", "--query-deadline", "1s"]];
+    let options = Options::new(&data, &flags.concat());
+    let mut server = options.start();
+    let mut api = Api::new(&server.url);
+    let until = Instant::now() + LIMIT;
+    while ask(&api, "sum", &early, &[]).await.status == 200 {
+        assert!(Instant::now() < until, "no floor after {LIMIT:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    for restarted in [false, true] {
+        if restarted {
+            server.kill();
+            server = options.start();
+            api = Api::new(&server.url);
+        }
+        let reply = ask_all(&api, "sum", "").await;
+        assert_eq!(total(&reply), NEW.to_string(), "restarted: {restarted}");
+        let floor = micros(reply.header("weir-floor")) / 1_000_000;
+        assert!(floor % 3_600 == 0 && (now - 2 * DAY..now - DAY / 2).contains(&floor), "{floor}, now {now}");
+        assert_eq!(total(&ask_all(&api, "count", "").await), NEW.to_string());
+        let detail = expect_kind(ask(&api, "sum", &early, &[]).await, 400, "below-floor");
+        assert!(detail.contains("floor") || detail.contains("retention"), "{detail}");
+        // What was answered before can be had again where nothing was taken away, and not elsewhere.
+        let again = ask(&api, "sum", &recent, &[(POSITION, &before_recent)]).await.expect(200);
+        assert_eq!(again.body, of_recent.body);
+        let again = ask(&api, "sum", "", &[(POSITION, &before)]).await;
+        expect_kind(again, 400, "below-floor");
+    }
+
+    // Too late for its day, and a copy of what has gone: both are taken, and neither counts.
+    send(&api, &[event("too-late", "s", now - 10 * DAY, r#"{"value":7}"#), old(5), new(5)]).await;
+    assert_eq!(total(&ask_all(&api, "count", "").await), NEW.to_string());
+
+    let until = Instant::now() + LIMIT;
+    loop {
+        let rows = bytes(&data.join("store/rows")).unwrap();
+        if rows * 2 < rows_before {
+            break;
+        }
+        assert!(Instant::now() < until, "{rows_before} bytes of rows before, {rows} after {LIMIT:?}");
+        sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(total(&ask_all(&api, "sum", "").await), NEW.to_string());
+    server.stop();
+    maintenance::check(&data);
+    let server = options.start();
+    assert_eq!(total(&ask_all(&Api::new(&server.url), "sum", "").await), NEW.to_string());
+    server.stop();
+}
