@@ -230,7 +230,7 @@ impl Catalog for SqliteCatalog {
     ) -> Result<Option<Meter>, CatalogError> {
         let snapshot = self.database.snapshot().await?;
         match snapshot.meter_at(namespace, id_or_slug, revision) {
-            Known::Answer(meter) => Ok(meter),
+            Known::Answer(meter) => Ok(meter.map(|meter| Meter::clone(&meter))),
             Known::LookUp { revision } => {
                 let find = async |connection: &mut SqliteConnection| {
                     meters::find(connection, namespace, id_or_slug, revision).await

@@ -27,7 +27,7 @@ pub(super) struct Snapshot {
 
 /// What memory knows of a meter at a revision.
 pub(super) enum Known {
-    Answer(Option<Meter>),
+    Answer(Option<Arc<Meter>>),
     /// The tables know, as of this revision.
     LookUp {
         revision: u64,
@@ -48,12 +48,12 @@ impl Snapshot {
             // of then.
             let at = self.meters.binary_search_by_key(&id, |meter| meter.id).ok();
             return match at.and_then(|at| self.meters.get(at)).filter(by_then) {
-                Some(found) => Known::Answer(Some(Meter::clone(found))),
+                Some(found) => Known::Answer(Some(Arc::clone(found))),
                 None => Known::LookUp { revision },
             };
         }
         match self.meters.iter().find(|meter| meter.slug == id_or_slug && by_then(meter)) {
-            Some(found) => Known::Answer(Some(Meter::clone(found))),
+            Some(found) => Known::Answer(Some(Arc::clone(found))),
             None if revision == newest => Known::Answer(None),
             None => Known::LookUp { revision },
         }

@@ -1,6 +1,8 @@
 //! What every catalog must do.
 
+pub(crate) mod changes;
 pub(crate) mod commits;
+pub(crate) mod floors;
 pub(crate) mod meters;
 pub(crate) mod model;
 pub(crate) mod places;
@@ -53,6 +55,22 @@ macro_rules! for_each_rule {
             namespaces_do_not_meet,
             meters_are_listed_in_order_and_pages,
             a_slug_may_look_like_an_id,
+        );
+        crate::suite::rules!($place, changes:
+            words_change_in_place,
+            a_changed_group_by_is_a_new_generation,
+            superseded_generations_are_not_listed,
+            only_living_meters_change,
+            a_meter_is_what_it_was_at_a_revision,
+            a_slug_names_what_it_named_at_a_revision,
+            a_meter_at_a_revision_stays_in_its_namespace,
+        );
+        crate::suite::rules!($place, floors:
+            a_floor_is_only_raised,
+            a_floor_is_a_whole_hour,
+            floors_of_namespaces_do_not_meet,
+            the_first_note_of_a_wide_meter_stays,
+            only_known_generations_are_wide,
         );
     };
 }
