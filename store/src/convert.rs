@@ -1,8 +1,11 @@
 //! Between what folding holds in memory and the Arrow schemas at rest. Files, head and rows that a
 //! query folded itself all go through here, so that a reader cannot tell one from the other.
 
+mod chunks;
+mod columns;
 mod members;
 mod rows;
+mod stored;
 mod windows;
 
 use std::sync::Arc;
@@ -15,48 +18,73 @@ use weir_meter::{Generation, Namespace};
 
 use crate::{StoreError, schema};
 
+pub(crate) use chunks::chunks_by_text;
+pub(crate) use columns::{i64s, texts};
+pub(crate) use members::member_rows;
 pub use members::{MemberRow, members_to_batch};
 pub use rows::{IDENTITY_COLUMNS, Identity, batch_to_rows, identities, rows_to_batch};
+pub(crate) use stored::{StoredMembers, StoredRows, StoredWindows, WindowKeys};
+pub(crate) use windows::window_rows;
 pub use windows::{WindowRow, windows_to_batch};
 
 /// Rows of one batch at most. Tests make batches small, to see several with few rows.
 pub(crate) const BATCH_ROWS: usize = if cfg!(test) { 24 } else { 8_192 };
 
-/// One meter generation's windows, as rows of `schema::windows`, in no particular order.
+/// Text of one batch at most, unless a single row has more. Arrow's offsets end at 2 GiB.
+pub(crate) const BATCH_TEXT_BYTES: usize = 64 << 20;
+
+/// One meter generation's windows, as rows of `schema::windows`, in no particular order. Only for as
+/// many as fit one batch: see `window_batches_of`.
 pub fn windows_of(
     namespace: &Namespace,
     generation: Generation,
     window_size_s: u32,
     windows: &MeterWindows,
 ) -> Result<RecordBatch, StoreError> {
-    let rows: Vec<WindowRow<'_>> = windows
-        .windows
-        .iter()
-        .map(|(key, state)| WindowRow { namespace, generation, window_size_s, key, state })
-        .collect();
+    let rows: Vec<WindowRow<'_>> = window_rows(namespace, generation, window_size_s, windows).collect();
     windows_to_batch(&rows, &schema::windows())
 }
 
 /// The members of one UNIQUE_COUNT generation's windows, as rows of `schema::members`, in no
-/// particular order.
+/// particular order. Only for as many as fit one batch: see `member_batches_of`.
 pub fn members_of(
     namespace: &Namespace,
     generation: Generation,
     window_size_s: u32,
     windows: &MeterWindows,
 ) -> Result<RecordBatch, StoreError> {
-    let mut rows = Vec::new();
-    for (key, members) in windows.members.iter() {
-        rows.extend(members.iter().map(|(member, holders)| MemberRow {
-            namespace,
-            generation,
-            window_size_s,
-            key,
-            member: *member,
-            holders: *holders,
-        }));
-    }
+    let rows: Vec<MemberRow<'_>> = member_rows(namespace, generation, window_size_s, windows).collect();
     members_to_batch(&rows, &schema::members())
+}
+
+/// One meter generation's windows, as rows of `schema::windows`, in no particular order, and in batches
+/// that are bounded by rows and by text. Without windows there is no batch.
+pub fn window_batches_of(
+    namespace: &Namespace,
+    generation: Generation,
+    window_size_s: u32,
+    windows: &MeterWindows,
+) -> Result<Vec<RecordBatch>, StoreError> {
+    let rows: Vec<WindowRow<'_>> = window_rows(namespace, generation, window_size_s, windows).collect();
+    let schema = schema::windows();
+    chunks_by_text(&rows, |row| row.key.text_bytes())
+        .map(|(rows, _)| windows_to_batch(rows, &schema))
+        .collect()
+}
+
+/// The members of one UNIQUE_COUNT generation's windows, as rows of `schema::members`, in batches like
+/// those of `window_batches_of`.
+pub fn member_batches_of(
+    namespace: &Namespace,
+    generation: Generation,
+    window_size_s: u32,
+    windows: &MeterWindows,
+) -> Result<Vec<RecordBatch>, StoreError> {
+    let rows: Vec<MemberRow<'_>> = member_rows(namespace, generation, window_size_s, windows).collect();
+    let schema = schema::members();
+    chunks_by_text(&rows, |row| row.key.text_bytes())
+        .map(|(rows, _)| members_to_batch(rows, &schema))
+        .collect()
 }
 
 /// Builds the batch of `schema` column by column. A schema without fields still carries the count.

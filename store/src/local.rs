@@ -6,10 +6,13 @@ mod condition;
 mod files;
 mod footers;
 mod marker;
+mod merge;
 mod pieces;
 mod properties;
 mod prune;
 mod read;
+mod refold;
+mod remove;
 mod sweep;
 mod verify;
 mod write;
@@ -92,24 +95,31 @@ impl Store for LocalStore {
         let ids = [SegmentKind::Rows, SegmentKind::Windows, SegmentKind::Members]
             .map(|kind| (kind, SegmentId(self.entropy.random_u128())));
         let (shared, piece) = (Arc::clone(&self.shared), piece.clone());
-        blocking("writing a flush", move || write::write(&shared, writer, &piece, ids)).await
+        let made = blocking("writing a flush", move || write::write(&shared, writer, &piece, ids)).await?;
+        Ok(made.keep())
     }
 
-    async fn merge(&self, _writer: WriterId, _merge: Merge) -> Result<NewSegment, StoreError> {
-        Err(StoreError::Stopped)
+    async fn merge(&self, writer: WriterId, merge: Merge) -> Result<NewSegment, StoreError> {
+        let (shared, entropy) = (Arc::clone(&self.shared), Arc::clone(&self.entropy));
+        let made =
+            blocking("merging", move || merge::merge(&shared, entropy.as_ref(), writer, &merge)).await?;
+        made.keep().pop().ok_or_else(|| StoreError::Inconsistent("a merge made no segment".to_owned()))
     }
 
     async fn write_windows(
         &self,
-        _writer: WriterId,
-        _coverage: Coverage,
-        _chunks: WindowChunks,
+        writer: WriterId,
+        coverage: Coverage,
+        chunks: WindowChunks,
     ) -> Result<Vec<NewSegment>, StoreError> {
-        Err(StoreError::Stopped)
+        let ids = [SegmentKind::Windows, SegmentKind::Members]
+            .map(|kind| (kind, SegmentId(self.entropy.random_u128())));
+        refold::write(Arc::clone(&self.shared), writer, coverage, ids, chunks).await
     }
 
-    async fn remove(&self, _segments: &[Segment]) -> Result<(), StoreError> {
-        Err(StoreError::Stopped)
+    async fn remove(&self, segments: &[Segment]) -> Result<(), StoreError> {
+        let (shared, segments) = (Arc::clone(&self.shared), segments.to_vec());
+        blocking("removing files", move || remove::remove(&shared, &segments)).await
     }
 
     fn scan_rows(&self, scan: RowScan) -> BatchStream {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use weir_meter::window::WindowKey;
+use weir_meter::window::{MeterWindows, WindowKey};
 use weir_meter::{Generation, Namespace};
 
 use super::windows::{Key, key_column};
@@ -22,6 +22,25 @@ pub struct MemberRow<'a> {
     pub member: u128,
     /// Events of the window that hold the value.
     pub holders: i64,
+}
+
+/// All members of a generation, in no particular order.
+pub(crate) fn member_rows<'a>(
+    namespace: &'a Namespace,
+    generation: Generation,
+    window_size_s: u32,
+    windows: &'a MeterWindows,
+) -> impl Iterator<Item = MemberRow<'a>> {
+    windows.members.iter().flat_map(move |(key, members)| {
+        members.iter().map(move |(member, holders)| MemberRow {
+            namespace,
+            generation,
+            window_size_s,
+            key,
+            member: *member,
+            holders: *holders,
+        })
+    })
 }
 
 /// The columns of `schema` (all of `schema::members`, or some) for `rows`, in their order.

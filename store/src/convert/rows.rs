@@ -7,10 +7,11 @@ use arrow::array::{
     Array, ArrayRef, AsArray as _, BooleanArray, Int8Array, Int64Array, RecordBatch, StringArray,
     UInt32Array, UInt64Array, new_null_array,
 };
-use arrow::datatypes::{DataType, Int64Type, SchemaRef, UInt32Type, UInt64Type};
+use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
 use weir_meter::{ContentHash, Coordinates, IdentityHash, Namespace, RequestId, WriterId};
 
+use super::columns::{hash_at, hash_column, i64s, texts, typed, u32s, u64s};
 use super::{build, failed, hashes, unknown_column};
 use crate::StoreError;
 use crate::row::{Fate, Row, RowEvent};
@@ -93,7 +94,7 @@ fn json_texts(rows: &[&Row], pick: fn(&RowEvent) -> Option<&Bytes>) -> ArrayRef 
 /// Rows from a batch with every column of `schema::rows`.
 pub fn batch_to_rows(batch: &RecordBatch) -> Result<Vec<Row>, StoreError> {
     let (epochs, partitions) = (u32s(batch, "epoch")?, u32s(batch, "partition")?);
-    let offsets = typed(batch, "offset", |a| a.as_primitive_opt::<UInt64Type>())?;
+    let offsets = u64s(batch, "offset")?;
     let (record_times, raw_times) = (i64s(batch, "record_time")?, i64s(batch, "record_time_raw")?);
     let (namespaces, fates) = (texts(batch, "namespace")?, texts(batch, "fate")?);
     let (sources, ids) = (texts(batch, "source")?, texts(batch, "id")?);
@@ -145,7 +146,7 @@ pub fn batch_to_rows(batch: &RecordBatch) -> Result<Vec<Row>, StoreError> {
 /// Identities from a batch with `IDENTITY_COLUMNS`.
 pub fn identities(batch: &RecordBatch) -> Result<Vec<Identity>, StoreError> {
     let (epochs, partitions) = (u32s(batch, "epoch")?, u32s(batch, "partition")?);
-    let offsets = typed(batch, "offset", |a| a.as_primitive_opt::<UInt64Type>())?;
+    let offsets = u64s(batch, "offset")?;
     let times = i64s(batch, "record_time")?;
     let hashes = hash_values(batch, "identity")?.into_iter().zip(hash_values(batch, "content")?);
     let at = epochs.values().iter().zip(partitions.values()).zip(offsets.values());
@@ -161,34 +162,7 @@ pub fn identities(batch: &RecordBatch) -> Result<Vec<Identity>, StoreError> {
         .collect())
 }
 
-fn typed<'b, A: 'b>(
-    batch: &'b RecordBatch,
-    name: &str,
-    cast: impl FnOnce(&'b ArrayRef) -> Option<&'b A>,
-) -> Result<&'b A, StoreError> {
-    batch
-        .column_by_name(name)
-        .and_then(cast)
-        .ok_or_else(|| failed("reading rows", &format!("the column {name} is missing or of another type")))
-}
-
-fn u32s<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b UInt32Array, StoreError> {
-    typed(batch, name, |a| a.as_primitive_opt::<UInt32Type>())
-}
-
-fn i64s<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b Int64Array, StoreError> {
-    typed(batch, name, |a| a.as_primitive_opt::<Int64Type>())
-}
-
-fn texts<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b StringArray, StoreError> {
-    typed(batch, name, |a| a.as_string_opt::<i32>())
-}
-
 fn hash_values(batch: &RecordBatch, name: &str) -> Result<Vec<u128>, StoreError> {
-    let array = typed(batch, name, |a| a.as_fixed_size_binary_opt())?;
-    let short = || failed("reading rows", &format!("the column {name} does not hold 16 bytes in each row"));
-    array
-        .iter()
-        .map(|value| value.and_then(|v| v.try_into().ok()).map(u128::from_be_bytes).ok_or_else(short))
-        .collect()
+    let array = hash_column(batch, name)?;
+    Ok((0..array.len()).map(|row| hash_at(array, row)).collect())
 }

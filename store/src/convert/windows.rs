@@ -7,7 +7,7 @@ use arrow::array::{
     UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, SchemaRef};
-use weir_meter::window::{LatestKey, WindowKey, WindowState};
+use weir_meter::window::{LatestKey, MeterWindows, WindowKey, WindowState};
 use weir_meter::{Decimal, Generation, Namespace};
 
 use super::{build, hashes, unknown_column};
@@ -21,6 +21,17 @@ pub struct WindowRow<'a> {
     pub window_size_s: u32,
     pub key: &'a WindowKey,
     pub state: &'a WindowState,
+}
+
+/// All windows of a generation, in no particular order.
+pub(crate) fn window_rows<'a>(
+    namespace: &'a Namespace,
+    generation: Generation,
+    window_size_s: u32,
+    windows: &'a MeterWindows,
+) -> impl Iterator<Item = WindowRow<'a>> {
+    let row = move |(key, state)| WindowRow { namespace, generation, window_size_s, key, state };
+    windows.windows.iter().map(|(key, state)| (&**key, state)).map(row)
 }
 
 /// The columns of `schema` (all of `schema::windows`, or some) for `rows`, in their order.

@@ -65,6 +65,11 @@ impl Footers {
         self.kept.lock().put(segment.segment, footer.clone());
         Ok((file, footer))
     }
+
+    /// Lets go of the footer of a file that is being deleted.
+    pub(super) fn forget(&self, segment: SegmentId) {
+        self.kept.lock().footers.remove(&segment);
+    }
 }
 
 impl Kept {

@@ -12,16 +12,15 @@ use weir_meter::window::{MeterWindows, WindowKey};
 
 use super::condition::in_ranges;
 use super::read::{Wanted, count_rows};
-use super::write::{WINDOW_SIZE_S, chunks_by_text};
-use crate::convert::{self, BATCH_ROWS, MemberRow, WindowRow};
+use super::write::WINDOW_SIZE_S;
+use crate::convert::{
+    self, BATCH_ROWS, BATCH_TEXT_BYTES, MemberRow, WindowRow, chunks_by_text, member_rows, window_rows,
+};
 use crate::row::Row;
 use crate::{PieceSnapshot, RowScan, ScanCounters, StoreError, WindowScan};
 
 /// Rows that are not at rest have no writer.
 const NO_WRITER: WriterId = WriterId(0);
-
-/// Text of a batch of rows at most, unless a single row has more.
-pub(super) const BATCH_TEXT_BYTES: usize = 64 << 20;
 
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch, StoreError>> + Send>;
 
@@ -93,18 +92,8 @@ fn windows(
     let Some(found) = of_scan(scan, piece) else { return Ok(Box::new(std::iter::empty())) };
     count_rows(SegmentKind::Windows, counters, found.windows.len());
     let asked = Asked::new(scan);
-    let rows: Vec<WindowRow<'_>> = found
-        .windows
-        .iter()
-        .filter(|(key, _)| asked.holds(key))
-        .map(|(key, state)| WindowRow {
-            namespace: &scan.namespace,
-            generation: scan.generation,
-            window_size_s: WINDOW_SIZE_S,
-            key,
-            state,
-        })
-        .collect();
+    let rows = window_rows(&scan.namespace, scan.generation, WINDOW_SIZE_S, found);
+    let rows: Vec<WindowRow<'_>> = rows.filter(|row| asked.holds(row.key)).collect();
     let batches: Vec<_> = chunks_by_text(&rows, |row| row.key.text_bytes())
         .map(|(rows, _)| convert::windows_to_batch(rows, schema))
         .collect();
@@ -120,17 +109,8 @@ fn members(
     let Some(found) = of_scan(scan, piece) else { return Ok(Box::new(std::iter::empty())) };
     count_rows(SegmentKind::Members, counters, found.members.iter().map(|(_, members)| members.len()).sum());
     let asked = Asked::new(scan);
-    let mut rows = Vec::new();
-    for (key, members) in found.members.iter().filter(|(key, _)| asked.holds(key)) {
-        rows.extend(members.iter().map(|(member, holders)| MemberRow {
-            namespace: &scan.namespace,
-            generation: scan.generation,
-            window_size_s: WINDOW_SIZE_S,
-            key,
-            member: *member,
-            holders: *holders,
-        }));
-    }
+    let rows = member_rows(&scan.namespace, scan.generation, WINDOW_SIZE_S, found);
+    let rows: Vec<MemberRow<'_>> = rows.filter(|row| asked.holds(row.key)).collect();
     let batches: Vec<_> = chunks_by_text(&rows, |row| row.key.text_bytes())
         .map(|(rows, _)| convert::members_to_batch(rows, schema))
         .collect();

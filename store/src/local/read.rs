@@ -17,9 +17,10 @@ use super::{Shared, pieces};
 use crate::metrics::ROWS_SCANNED;
 use crate::{RowSource, ScanCounters, StoreError};
 
+pub(super) use file::{open, open_whole};
 pub(super) use wanted::Wanted;
 
-type Batches = Box<dyn Iterator<Item = Result<RecordBatch, StoreError>> + Send>;
+pub(super) type Batches = Box<dyn Iterator<Item = Result<RecordBatch, StoreError>> + Send>;
 
 enum Stage {
     Closed(RowSource),
@@ -63,7 +64,7 @@ fn next(
 ) -> Option<(Result<RecordBatch, StoreError>, Batches)> {
     let opened = match stage {
         Stage::Open(batches) => Ok(batches),
-        Stage::Closed(RowSource::Segment(segment)) => file::open(shared, wanted, &segment, counters),
+        Stage::Closed(RowSource::Segment(segment)) => open(shared, wanted, &segment, counters),
         Stage::Closed(RowSource::Piece(piece)) => pieces::open(wanted, &piece, counters),
     };
     let mut batches = match opened {

@@ -2,6 +2,8 @@
 //! batches are small in tests, so that a few hundred rows make many of each.
 
 mod damage;
+mod merging;
+mod refolding;
 mod scans;
 mod sweeping;
 mod writing;
@@ -103,5 +105,5 @@ pub(super) async fn rows(stream: BatchStream) -> Result<Vec<crate::Row>, StoreEr
 }
 
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
 }

@@ -13,10 +13,10 @@ use parquet::arrow::arrow_reader::{
     ArrowPredicateFn, ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
     RowFilter,
 };
-use weir_meter::segment::{Segment, SegmentKind};
+use weir_meter::segment::{NewSegment, Segment, SegmentKind};
 
 use super::{Batches, Wanted, count_rows};
-use crate::convert::BATCH_ROWS;
+use crate::convert::{BATCH_ROWS, BATCH_TEXT_BYTES};
 use crate::local::Shared;
 use crate::local::condition::Condition;
 use crate::local::files::damaged;
@@ -25,13 +25,10 @@ use crate::local::prune::{Remaining, prune};
 use crate::metrics::FILES_OPENED;
 use crate::{ScanCounters, StoreError, schema};
 
-/// Uncompressed text of a batch, about.
-const BATCH_TEXT_BYTES: u64 = 64 << 20;
-
 /// Columns without a bound of their own on the length of a value.
 const WIDE: [&str; 3] = ["data", "attributes", "groups"];
 
-pub(super) fn open(
+pub(in crate::local) fn open(
     shared: &Shared,
     wanted: &Wanted,
     segment: &Segment,
@@ -71,7 +68,7 @@ fn reader(
         ProjectionMask::roots(footer.parquet_schema(), roots)
     };
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let batch_rows = batch_rows(&footer, &names, &remaining.row_groups);
+    let batch_rows = batch_rows(&footer, &names, &remaining.row_groups, BATCH_TEXT_BYTES);
     let deciding: Vec<&str> = conditions.iter().flat_map(Condition::columns).collect();
     let (shown, deciding) = (columns(&names), columns(&deciding));
     let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
@@ -103,8 +100,32 @@ fn matching(batch: &RecordBatch, conditions: &[Condition]) -> Result<BooleanArra
     Ok(BooleanArray::new(selected, None))
 }
 
+/// Every row of a segment in the order at rest, with all columns; batches have about so much text at most.
+/// Not counted as scanned.
+pub(in crate::local) fn open_whole(
+    shared: &Shared,
+    segment: &NewSegment,
+    path: PathBuf,
+    text_bytes: usize,
+) -> Result<Batches, StoreError> {
+    let (kind, counters) = (segment.kind, Arc::default());
+    let schema = schema::of_kind(kind);
+    let (file, footer) = shared.footers.open(&path, segment, &schema, &counters)?;
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let row_groups: Vec<usize> = (0..footer.metadata().num_row_groups()).collect();
+    let batch_rows = batch_rows(&footer, &names, &row_groups, text_bytes);
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer);
+    let reader = builder.with_batch_size(batch_rows).build().map_err(|error| damaged(&path, &error))?;
+    Ok(Box::new(FileBatches { reader, path, schema, kind, asked: true, counters }))
+}
+
 /// Fewer rows at a time where values are long, by the widest of the row groups.
-fn batch_rows(footer: &ArrowReaderMetadata, names: &[&str], row_groups: &[usize]) -> usize {
+fn batch_rows(
+    footer: &ArrowReaderMetadata,
+    names: &[&str],
+    row_groups: &[usize],
+    text_bytes: usize,
+) -> usize {
     let mut rows = BATCH_ROWS as u64;
     for group in row_groups.iter().filter_map(|group| footer.metadata().row_groups().get(*group)) {
         for (column, leaf) in group.columns().iter().zip(footer.parquet_schema().columns()) {
@@ -113,7 +134,7 @@ fn batch_rows(footer: &ArrowReaderMetadata, names: &[&str], row_groups: &[usize]
             if WIDE.contains(&name) && names.contains(&name) {
                 let bytes = u64::try_from(column.uncompressed_size()).unwrap_or(0);
                 let mean = bytes / u64::try_from(group.num_rows()).unwrap_or(1).max(1);
-                rows = rows.min(BATCH_TEXT_BYTES / mean.max(1));
+                rows = rows.min(text_bytes as u64 / mean.max(1));
             }
         }
     }
@@ -125,7 +146,7 @@ struct FileBatches {
     path: PathBuf,
     schema: SchemaRef,
     kind: SegmentKind,
-    /// True if rows are counted where the conditions are asked.
+    /// True if rows are counted elsewhere: where the conditions are asked.
     asked: bool,
     counters: Arc<ScanCounters>,
 }

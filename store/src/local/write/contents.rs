@@ -6,8 +6,7 @@ use weir_meter::segment::SegmentKind;
 use weir_meter::{Coordinates, OffsetRange, WriterId};
 
 use super::WINDOW_SIZE_S;
-use crate::convert::{self, BATCH_ROWS, MemberRow, WindowRow};
-use crate::local::pieces::BATCH_TEXT_BYTES;
+use crate::convert::{self, MemberRow, WindowRow, chunks_by_text, member_rows, window_rows};
 use crate::row::Row;
 use crate::{FlushPiece, StoreError};
 
@@ -74,15 +73,6 @@ impl<'p> Contents<'p> {
         }
     }
 
-    /// Earliest and latest event time or window start.
-    pub(super) fn time_range_us(&self) -> Option<(i64, i64)> {
-        match self {
-            Self::Rows(rows) => extent(rows.iter().filter_map(|row| row.event.as_ref().map(|e| e.time_us))),
-            Self::Windows(rows) => extent(rows.iter().map(|row| row.key.start_us)),
-            Self::Members(rows) => extent(rows.iter().map(|row| row.key.start_us)),
-        }
-    }
-
     /// Batches in order, each with the bytes of text in it that nothing else bounds.
     pub(super) fn batches<'s>(
         &'s self,
@@ -119,15 +109,9 @@ fn windows(piece: &FlushPiece) -> Result<Vec<WindowRow<'_>>, StoreError> {
     let mut rows = Vec::new();
     for (generation, of_meter) in &piece.windows.meters {
         let namespace = piece.generations.get(generation).ok_or_else(|| stray(generation))?;
-        rows.extend(of_meter.windows.iter().map(|(key, state)| WindowRow {
-            namespace,
-            generation: *generation,
-            window_size_s: WINDOW_SIZE_S,
-            key,
-            state,
-        }));
+        rows.extend(window_rows(namespace, *generation, WINDOW_SIZE_S, of_meter));
     }
-    rows.sort_unstable_by(|a, b| (a.namespace, a.generation, a.key).cmp(&(b.namespace, b.generation, b.key)));
+    sort_windows(&mut rows);
     Ok(rows)
 }
 
@@ -135,21 +119,22 @@ fn members(piece: &FlushPiece) -> Result<Vec<MemberRow<'_>>, StoreError> {
     let mut rows = Vec::new();
     for (generation, of_meter) in &piece.windows.meters {
         let namespace = piece.generations.get(generation).ok_or_else(|| stray(generation))?;
-        for (key, members) in of_meter.members.iter() {
-            rows.extend(members.iter().map(|(member, holders)| MemberRow {
-                namespace,
-                generation: *generation,
-                window_size_s: WINDOW_SIZE_S,
-                key,
-                member: *member,
-                holders: *holders,
-            }));
-        }
+        rows.extend(member_rows(namespace, *generation, WINDOW_SIZE_S, of_meter));
     }
+    sort_members(&mut rows);
+    Ok(rows)
+}
+
+/// The order at rest. All rows are of one window size.
+pub(in crate::local) fn sort_windows(rows: &mut [WindowRow<'_>]) {
+    rows.sort_unstable_by(|a, b| (a.namespace, a.generation, a.key).cmp(&(b.namespace, b.generation, b.key)));
+}
+
+/// The order at rest. All rows are of one window size.
+pub(in crate::local) fn sort_members(rows: &mut [MemberRow<'_>]) {
     rows.sort_unstable_by(|a, b| {
         (a.namespace, a.generation, a.key, a.member).cmp(&(b.namespace, b.generation, b.key, b.member))
     });
-    Ok(rows)
 }
 
 fn stray(generation: &weir_meter::Generation) -> StoreError {
@@ -159,34 +144,6 @@ fn stray(generation: &weir_meter::Generation) -> StoreError {
     ))
 }
 
-fn extent(values: impl Iterator<Item = i64>) -> Option<(i64, i64)> {
-    values.fold(None, |extent, value| match extent {
-        None => Some((value, value)),
-        Some((least, greatest)) => Some((value.min(least), value.max(greatest))),
-    })
-}
-
-/// Cuts where a batch has enough rows or enough text. A single row may have more text than that.
-pub(in crate::local) fn chunks_by_text<T>(
-    rows: &[T],
-    text_bytes: impl Fn(&T) -> usize,
-) -> impl Iterator<Item = (&[T], usize)> {
-    let mut rest = rows;
-    std::iter::from_fn(move || {
-        let (mut count, mut bytes) = (0_usize, 0_usize);
-        for row in rest.iter().take(BATCH_ROWS) {
-            let with_row = bytes.saturating_add(text_bytes(row));
-            if count > 0 && with_row > BATCH_TEXT_BYTES {
-                break;
-            }
-            (count, bytes) = (count + 1, with_row);
-        }
-        let (chunk, after) = rest.split_at_checked(count)?;
-        rest = after;
-        (!chunk.is_empty()).then_some((chunk, bytes))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -194,6 +151,7 @@ mod tests {
     use weir_meter::window::{MINUTE_US, WindowKeyRef, WindowSet};
 
     use super::*;
+    use crate::convert::BATCH_TEXT_BYTES;
     use crate::schema;
 
     #[test]

@@ -1,0 +1,77 @@
+//! One of the sorted streams that a merge reads side by side: a file, or batches that wait in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arrow::array::RecordBatch;
+use weir_meter::segment::{NewSegment, Segment};
+
+use super::go_on;
+use crate::StoreError;
+use crate::local::read::{Batches, open_whole};
+use crate::local::{Shared, verify};
+
+/// Text of a batch, about. Every input has one or two of them in memory.
+const INPUT_TEXT_BYTES: usize = 8 << 20;
+
+pub(super) struct Input {
+    /// For messages.
+    name: String,
+    batches: Batches,
+    stop: Arc<AtomicBool>,
+}
+
+impl Input {
+    /// The files of the segments; one without rows has none. Each is compared with its checksum first: a
+    /// merge would otherwise hide damage behind a checksum of its own.
+    pub(super) fn of_segments(
+        shared: &Shared,
+        segments: &[Arc<Segment>],
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Vec<Self>, StoreError> {
+        let mut inputs = Vec::new();
+        for segment in segments {
+            go_on(stop)?;
+            verify::verify(&shared.folders, std::slice::from_ref(segment), true)?;
+            if let Some(path) = shared.folders.file_of(segment)? {
+                let batches = open_whole(shared, &segment.new, path, INPUT_TEXT_BYTES)?;
+                inputs.push(Self { name: segment.new.location.clone(), batches, stop: Arc::clone(stop) });
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// A file that the merge has written for itself.
+    pub(super) fn of_own(
+        shared: &Shared,
+        segment: &NewSegment,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Self, StoreError> {
+        let path = shared.folders.path(&segment.location);
+        let batches = open_whole(shared, segment, path, INPUT_TEXT_BYTES)?;
+        Ok(Self { name: segment.location.clone(), batches, stop: Arc::clone(stop) })
+    }
+
+    pub(super) fn of_batches(batches: Vec<RecordBatch>, stop: &Arc<AtomicBool>) -> Self {
+        let batches = Box::new(batches.into_iter().map(Ok));
+        Self { name: "rows in memory".to_owned(), batches, stop: Arc::clone(stop) }
+    }
+
+    /// The next batch that has rows.
+    pub(super) fn next(&mut self) -> Result<Option<RecordBatch>, StoreError> {
+        loop {
+            go_on(&self.stop)?;
+            match self.batches.next().transpose()? {
+                Some(batch) if batch.num_rows() == 0 => {}
+                batch => return Ok(batch),
+            }
+        }
+    }
+
+    pub(super) fn out_of_order(&self) -> StoreError {
+        StoreError::Damaged {
+            path: self.name.clone(),
+            reason: "its rows are not in order; restore it from a copy".to_owned(),
+        }
+    }
+}
