@@ -1,6 +1,8 @@
 //! Meters over HTTP: OpenMeter's contract 4.1 and 4.2. The rules of a definition are the domain's;
 //! here are only names and types.
 
+mod update;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, RawQuery, State};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use weir_catalog::{MeterDraft, MeterOrder, MeterQuery};
+use weir_catalog::{Listing, MeterDraft, MeterOrder, MeterQuery};
 use weir_meter::definition::{DefinitionDraft, check_definition};
 use weir_meter::time::format_utc;
 use weir_meter::{Aggregation, Meter, MeterId};
@@ -20,6 +22,8 @@ use super::{MeterPath, Tenant, find_meter, query_text};
 use crate::error::QueryError;
 use crate::request::{once, parameter, read_object};
 use crate::service::QueryService;
+
+pub(super) use update::update;
 
 const PAGE_SIZE: u64 = 100;
 const PAGE_SIZE_MAX: u64 = 1_000;
@@ -31,7 +35,8 @@ pub(super) async fn list(
 ) -> Result<Json<Vec<MeterBody>>, Problem> {
     let query = meter_query(query_text(&query))?;
     let meters = service.parts.catalog.meters(&namespace, &query).await.map_err(QueryError::from)?;
-    Ok(Json(meters.iter().map(MeterBody::from).collect()))
+    let listing = listing(&service).await?;
+    Ok(Json(meters.iter().map(|meter| MeterBody::new(meter, &listing)).collect()))
 }
 
 pub(super) async fn create(
@@ -45,7 +50,8 @@ pub(super) async fn create(
     let id = new_id(now_us, service.parts.entropy.random_u128());
     let meter =
         service.parts.catalog.create_meter(&namespace, draft, id, now_us).await.map_err(QueryError::from)?;
-    Ok((StatusCode::CREATED, Json(MeterBody::from(&meter))))
+    // Nothing of it has been folded yet, so it cannot be known to be wide.
+    Ok((StatusCode::CREATED, Json(MeterBody::new(&meter, &Listing::default()))))
 }
 
 pub(super) async fn read(
@@ -54,7 +60,12 @@ pub(super) async fn read(
     meter: MeterPath,
 ) -> Result<Json<MeterBody>, Problem> {
     let Path(id_or_slug) = meter?;
-    Ok(Json(MeterBody::from(&find_meter(&service, &namespace, &id_or_slug).await?)))
+    let meter = find_meter(&service, &namespace, &id_or_slug).await?;
+    Ok(Json(MeterBody::new(&meter, &*listing(&service).await?)))
+}
+
+async fn listing(service: &QueryService) -> Result<Arc<Listing>, QueryError> {
+    Ok(service.parts.catalog.listing().await?)
 }
 
 pub(super) async fn delete(
@@ -210,10 +221,13 @@ pub(super) struct MeterBody {
     updated_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted_at: Option<String>,
+    /// Ours, and only there if there is something to be warned of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
-impl From<&Meter> for MeterBody {
-    fn from(meter: &Meter) -> Self {
+impl MeterBody {
+    fn new(meter: &Meter, listing: &Listing) -> Self {
         Self {
             id: meter.id.to_string(),
             slug: meter.slug.clone(),
@@ -228,6 +242,14 @@ impl From<&Meter> for MeterBody {
             created_at: format_utc(meter.created_at_us),
             updated_at: format_utc(meter.updated_at_us),
             deleted_at: meter.deleted_at_us.map(format_utc),
+            warning: listing.wide.get(&meter.key()).map(|wide| {
+                format!(
+                    "one hour of this meter has {} groups (subjects and group-by values), too many to keep \
+                     windows of: queries read its events one by one and are slow over long ranges; group by \
+                     fewer or coarser keys",
+                    wide.groups
+                )
+            }),
         }
     }
 }
