@@ -37,9 +37,11 @@ pub enum StoreError {
     Damaged { path: String, reason: String },
     #[error("the store does not belong here: {0}")]
     Mismatch(String),
-    /// A piece of the head must not become files. No trying again helps.
-    #[error("a piece of the head contradicts itself: {0}")]
+    /// A piece of the head, a refold or a merge must not become files. No trying again helps.
+    #[error("what was to be written contradicts itself: {0}")]
     Inconsistent(String),
+    #[error("the store was opened only to be read")]
+    ReadOnly,
     /// The work was asked to stop; what it had written is gone.
     #[error("the work was stopped")]
     Stopped,
@@ -81,8 +83,8 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes what segments hold that the catalog has forgotten. What is not there is no error.
     async fn remove(&self, segments: &[Segment]) -> Result<(), StoreError>;
 
-    /// Rows at rest that match: of one source in the order at rest, of several in no particular order.
-    /// See `schema::rows`.
+    /// Rows at rest that match: of one segment in the order at rest, of one piece of the head in the order
+    /// of the log, of several sources in no particular order. See `schema::rows`.
     fn scan_rows(&self, scan: RowScan) -> BatchStream;
 
     /// Windows that match, in no particular order. See `schema::windows`.

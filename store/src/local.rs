@@ -44,6 +44,7 @@ pub struct LocalStore {
     shared: Arc<Shared>,
     head: Head,
     entropy: Arc<dyn Entropy>,
+    read_only: bool,
 }
 
 /// What blocking work needs of the store.
@@ -69,7 +70,23 @@ impl LocalStore {
     ) -> Result<Self, StoreError> {
         let folders = Folders::open(dir, installation)?;
         let shared = Arc::new(Shared { folders, footers: Footers::default() });
-        Ok(Self { shared, head: Head::default(), entropy })
+        Ok(Self { shared, head: Head::default(), entropy, read_only: false })
+    }
+
+    /// Opens the store in `dir` for a tool that runs beside the process that holds the data folder. Nothing
+    /// is made or changed, the head is empty, and whatever would write is refused.
+    pub fn open_read_only(
+        dir: &Path,
+        installation: InstallationId,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, StoreError> {
+        let folders = Folders::open_read_only(dir, installation)?;
+        let shared = Arc::new(Shared { folders, footers: Footers::default() });
+        Ok(Self { shared, head: Head::default(), entropy, read_only: true })
+    }
+
+    fn check_writable(&self) -> Result<(), StoreError> {
+        if self.read_only { Err(StoreError::ReadOnly) } else { Ok(()) }
     }
 
     fn scan(&self, wanted: Wanted, counters: &Arc<ScanCounters>) -> BatchStream {
@@ -92,6 +109,7 @@ impl Store for LocalStore {
     }
 
     async fn write(&self, writer: WriterId, piece: &FlushPiece) -> Result<Vec<NewSegment>, StoreError> {
+        self.check_writable()?;
         let ids = [SegmentKind::Rows, SegmentKind::Windows, SegmentKind::Members]
             .map(|kind| (kind, SegmentId(self.entropy.random_u128())));
         let (shared, piece) = (Arc::clone(&self.shared), piece.clone());
@@ -100,6 +118,7 @@ impl Store for LocalStore {
     }
 
     async fn merge(&self, writer: WriterId, merge: Merge) -> Result<NewSegment, StoreError> {
+        self.check_writable()?;
         let (shared, entropy) = (Arc::clone(&self.shared), Arc::clone(&self.entropy));
         let made =
             blocking("merging", move || merge::merge(&shared, entropy.as_ref(), writer, &merge)).await?;
@@ -112,12 +131,14 @@ impl Store for LocalStore {
         coverage: Coverage,
         chunks: WindowChunks,
     ) -> Result<Vec<NewSegment>, StoreError> {
+        self.check_writable()?;
         let ids = [SegmentKind::Windows, SegmentKind::Members]
             .map(|kind| (kind, SegmentId(self.entropy.random_u128())));
         refold::write(Arc::clone(&self.shared), writer, coverage, ids, chunks).await
     }
 
     async fn remove(&self, segments: &[Segment]) -> Result<(), StoreError> {
+        self.check_writable()?;
         let (shared, segments) = (Arc::clone(&self.shared), segments.to_vec());
         blocking("removing files", move || remove::remove(&shared, &segments)).await
     }
@@ -142,6 +163,7 @@ impl Store for LocalStore {
         closed: &HashSet<WriterId>,
         kept: &HashSet<SegmentId>,
     ) -> Result<SweepReport, StoreError> {
+        self.check_writable()?;
         let (shared, closed, kept) = (Arc::clone(&self.shared), closed.clone(), kept.clone());
         blocking("sweeping", move || sweep::sweep(&shared.folders, &closed, &kept)).await
     }

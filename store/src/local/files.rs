@@ -37,6 +37,16 @@ impl Folders {
         Ok(folders)
     }
 
+    /// Changes nothing: marker and folders have to be there.
+    pub(super) fn open_read_only(root: &Path, installation: InstallationId) -> Result<Self, StoreError> {
+        let folders = Self { root: root.to_owned() };
+        marker::check_only(&folders, installation)?;
+        for folder in KINDS.map(|kind| folders.folder(kind)) {
+            fs::read_dir(&folder).map_err(io("listing", &folder))?;
+        }
+        Ok(folders)
+    }
+
     pub(super) fn root(&self) -> &Path {
         &self.root
     }

@@ -24,6 +24,20 @@ pub(super) fn check_or_write(folders: &Folders, installation: InstallationId) ->
     }
 }
 
+/// For a folder that nothing may be written to.
+pub(super) fn check_only(folders: &Folders, installation: InstallationId) -> Result<(), StoreError> {
+    let path = folders.root().join(NAME);
+    match fs::read_to_string(&path) {
+        Ok(text) => check(&text, folders, installation),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(StoreError::Mismatch(format!(
+            "{} holds no store: the file {NAME} is missing; give the folder that `weir serve` uses",
+            folders.root().display()
+        ))),
+        Err(error) if error.kind() == ErrorKind::InvalidData => check("", folders, installation),
+        Err(error) => Err(io("reading", &path)(error)),
+    }
+}
+
 fn check(text: &str, folders: &Folders, installation: InstallationId) -> Result<(), StoreError> {
     let place = folders.root().display();
     let value =

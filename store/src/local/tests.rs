@@ -3,7 +3,10 @@
 
 mod damage;
 mod merging;
+mod merging_rows;
+mod read_only;
 mod refolding;
+mod removing;
 mod scans;
 mod sweeping;
 mod writing;

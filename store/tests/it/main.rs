@@ -1,6 +1,8 @@
 //! The store at its real sizes, read back as any other program would read it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod merging;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;

@@ -254,7 +254,7 @@ fn cuts() -> impl Strategy<Value = [Vec<bool>; 2]> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn any_grouping_gives_the_sum_of_all(
