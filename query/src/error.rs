@@ -21,6 +21,12 @@ pub enum QueryError {
     NotFound(String),
     #[error("{0}")]
     Conflict(String),
+    /// What was asked for has been deleted, or may be any moment.
+    #[error("{detail}")]
+    Gone { kind: &'static str, detail: String },
+    /// The question forbids what its answer needs.
+    #[error("{0}")]
+    RowsNeeded(String),
     /// Ask again: what was acknowledged is not visible yet.
     #[error(
         "the position was not visible within {waited_s} seconds; ask again with the same position, or without one to take what is visible now"
@@ -62,7 +68,11 @@ impl QueryError {
     /// What a metric calls it.
     pub fn outcome(&self) -> &'static str {
         match self {
-            Self::Invalid { .. } | Self::NotFound(_) | Self::Conflict(_) => "refused",
+            Self::Invalid { .. }
+            | Self::NotFound(_)
+            | Self::Conflict(_)
+            | Self::Gone { .. }
+            | Self::RowsNeeded(_) => "refused",
             Self::PositionNotVisible { .. } | Self::Deadline { .. } => "late",
             Self::Busy | Self::Unavailable(_) => "unavailable",
             Self::Plan(_) | Self::Store(_) | Self::Internal { .. } => "failed",
@@ -77,6 +87,8 @@ impl From<QueryError> for Problem {
             QueryError::Invalid { kind, detail } => Problem::invalid(kind, detail),
             QueryError::NotFound(detail) => Problem::not_found(detail),
             QueryError::Conflict(detail) => Problem::conflict(detail),
+            QueryError::Gone { kind, detail } => Problem::new(StatusCode::GONE, kind, detail),
+            QueryError::RowsNeeded(detail) => Problem::new(StatusCode::CONFLICT, "rows-needed", detail),
             QueryError::PositionNotVisible { .. } => {
                 Problem::new(StatusCode::GATEWAY_TIMEOUT, "position-not-visible", detail)
             }

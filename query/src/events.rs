@@ -9,11 +9,13 @@ mod problems;
 use std::sync::Arc;
 
 use weir_meter::{Coordinates, Namespace};
+use weir_proto::Position;
 use weir_store::{RowScan, RowSource, ScanCounters};
 
 use crate::error::QueryError;
+use crate::look::Ask;
 use crate::metrics;
-use crate::planner::TimeRange;
+use crate::planner::{TimeRange, Times};
 use crate::request::{check_client_id, no_customers, once, parameter, time};
 use crate::service::QueryService;
 use crate::usage::ReadCounts;
@@ -118,17 +120,21 @@ impl EventsRequest {
 }
 
 impl QueryService {
-    /// The newest events that match: the latest time first, and of one time the last in the log.
+    /// The newest events that match: the latest time first, and of one time the last in the log. With a
+    /// position that asks for it, only those below it; what lies below the namespace's floor is never listed.
     pub async fn events(
         &self,
         namespace: &Namespace,
         request: &EventsRequest,
+        position: Option<Position>,
     ) -> Result<(Vec<ListedEvent>, ReadCounts), QueryError> {
+        self.wait_for(position.as_ref()).await?;
+        let ask = Ask { position, only: None };
         self.run("events", async {
             let counters = Arc::new(ScanCounters::default());
             let mut events = Vec::new();
             if !request.times.is_empty() && !request.ingested.is_empty() {
-                let newest = self.newest(namespace, request, &counters).await?;
+                let newest = self.newest(namespace, request, &ask, &counters).await?;
                 events = self.fetch(namespace, newest, &counters).await?;
             }
             let (_, meters) = self.parts.catalog.live_meters().await?;
@@ -148,9 +154,17 @@ impl QueryService {
         &self,
         namespace: &Namespace,
         request: &EventsRequest,
+        ask: &Ask,
         counters: &Arc<ScanCounters>,
     ) -> Result<Newest, QueryError> {
-        let mut sources = self.shelf(&[]).await?.row_sources(&[request.times]);
+        let (shelf, listing) = self.shelf(&[]).await?;
+        let (ends, _) = self.scope(&shelf, &listing, ask).await?;
+        let mut times = request.times;
+        if let Some(floor) = listing.floors.get(namespace) {
+            times.from_us = times.from_us.max(floor.floor_us);
+        }
+        let times = Times::new([times]);
+        let mut sources = shelf.row_sources(&times);
         sources.sort_by_key(|source| std::cmp::Reverse(latest(source)));
         let mut newest = Newest::new(request.limit);
         for source in sources {
@@ -159,11 +173,11 @@ impl QueryService {
             }
             let scan = RowScan {
                 sources: vec![source.clone()],
-                offsets: None,
+                offsets: ask.exactly().map(|_| ends.clone()),
                 namespace: Some(namespace.clone()),
                 event_type: None,
                 subjects: request.subject.clone().map(|subject| vec![subject]),
-                times_us: Some(vec![request.times.pair()]),
+                times_us: Some(times.pairs()),
                 counted_only: true,
                 columns: newest::COLUMNS.to_vec(),
                 counters: Arc::clone(counters),

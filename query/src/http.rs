@@ -5,6 +5,7 @@ mod csv;
 mod events;
 mod meters;
 mod position;
+mod progress;
 mod usage;
 
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use axum::routing::get;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use weir_meter::{Meter, Namespace};
-use weir_proto::Problem;
+use weir_proto::{Position, Problem};
 
 use crate::error::QueryError;
 use crate::service::QueryService;
@@ -25,20 +26,26 @@ use crate::usage::ReadCounts;
 /// Bytes of a request's body.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// A request that carries this is answered at or after the position in it.
+/// A request that carries this is answered at, after or as of the position in it; every usage answer
+/// carries the one it is as of.
 const POSITION: &str = "weir-position";
 /// Tells what a query read.
 const READ: &str = "weir-read";
+/// Tells that an answer begins at its namespace's floor.
+const FLOOR: &str = "weir-floor";
+/// Asks for an answer from `rows` alone, or from `segments` alone.
+const READ_FROM: &str = "weir-read-from";
 
 /// The routes of meters, their queries, the event list and the position. The namespace comes as a
 /// request extension from the layer that reads credentials.
 pub fn router(service: Arc<QueryService>) -> Router {
     Router::new()
         .route("/api/v1/meters", get(meters::list).post(meters::create))
-        .route("/api/v1/meters/{meter}", get(meters::read).delete(meters::delete))
+        .route("/api/v1/meters/{meter}", get(meters::read).put(meters::update).delete(meters::delete))
         .route("/api/v1/meters/{meter}/query", get(usage::get).post(usage::post))
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/position", get(position::current))
+        .route("/api/v1/info/progress/{meter}", get(progress::read))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(service)
 }
@@ -76,17 +83,20 @@ async fn find_meter(
     meter.ok_or_else(|| QueryError::no_meter(id_or_slug))
 }
 
-/// Waits for what this process has to catch up with, and for the position that the request names, if any.
-async fn reach(service: &QueryService, namespace: &Namespace, headers: &HeaderMap) -> Result<(), QueryError> {
-    service.caught_up().await?;
-    let Some(token) = headers.get(POSITION) else { return Ok(()) };
-    let token = token.to_str().map_err(|_| {
+/// The position that the request names, if any, as sent and as read.
+fn position(
+    service: &QueryService,
+    namespace: &Namespace,
+    headers: &HeaderMap,
+) -> Result<Option<(HeaderValue, Position)>, QueryError> {
+    let Some(sent) = headers.get(POSITION) else { return Ok(None) };
+    let token = sent.to_str().map_err(|_| {
         QueryError::invalid(
             "invalid-position",
             "the Weir-Position header holds characters that no position has",
         )
     })?;
-    service.reach(token.trim(), namespace).await
+    Ok(Some((sent.clone(), service.open_position(token.trim(), namespace)?)))
 }
 
 fn read_header(read: &ReadCounts) -> HeaderValue {

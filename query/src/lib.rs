@@ -6,6 +6,7 @@ mod error;
 mod events;
 mod filter;
 mod http;
+mod look;
 mod metrics;
 mod options;
 pub mod planner;
@@ -24,8 +25,9 @@ pub use filter::{
     Compare, FILTER_DEPTH_MAX, FILTER_VALUE_BYTES_MAX, FILTER_VALUES_MAX, Filter, FilterBudget,
 };
 pub use http::{BODY_BYTES_MAX, router};
+pub use look::{Ask, ReadOnly};
 pub use metrics::describe_metrics;
 pub use options::QueryOptions;
-pub use request::{NAMES_MAX, UsageParams, UsageRequest};
+pub use request::{NAMES_MAX, PROPERTIES_MAX, UsageParams, UsageRequest};
 pub use service::{LogEnds, QueryParts, QueryService};
 pub use usage::{ReadCounts, UsageAnswer, UsageRow};

@@ -16,6 +16,11 @@ pub struct QueryOptions {
     pub rows_folded_max: u64,
     /// Windows, or members of them, that folding rows may make in one query.
     pub windows_folded_max: usize,
+    /// About as many bytes as the windows and members may take that folding rows makes in one query.
+    pub folded_bytes_max: usize,
+    /// How long segments are kept after others have taken their place. Questions at old positions use
+    /// them that long.
+    pub segments_kept_for: Duration,
     /// Rows of an answer.
     pub result_rows_max: usize,
     /// Memory of one query inside the query engine.
@@ -31,6 +36,8 @@ impl Default for QueryOptions {
             position_wait: Duration::from_secs(10),
             rows_folded_max: 20_000_000,
             windows_folded_max: 2_000_000,
+            folded_bytes_max: 256 << 20,
+            segments_kept_for: Duration::from_secs(24 * 3_600),
             result_rows_max: 100_000,
             memory_bytes_max: 512 << 20,
         }

@@ -1,5 +1,5 @@
-//! Positions: what `Weir-Position` asks a query to wait for, and the position of everything that
-//! was acknowledged so far.
+//! Positions: tokens opened and made, what `Weir-Position` asks a query to wait for, and the position of
+//! everything that was acknowledged so far.
 
 use std::sync::Arc;
 
@@ -23,12 +23,12 @@ impl QueryService {
         };
         match timeout(self.options.position_wait, visible.wait_for(seen)).await {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(QueryError::PositionNotVisible { waited_s: self.options.position_wait.as_secs() }),
+            _ => Err(self.not_visible()),
         }
     }
 
-    /// Waits until everything up to the position is visible.
-    pub async fn reach(&self, token: &str, namespace: &Namespace) -> Result<(), QueryError> {
+    /// Reads a position that was made for the namespace.
+    pub fn open_position(&self, token: &str, namespace: &Namespace) -> Result<Position, QueryError> {
         let position = self.position_key.open(token, namespace.as_str())?;
         if position.incarnation != self.parts.catalog.installation().incarnation {
             return Err(QueryError::invalid(
@@ -36,22 +36,35 @@ impl QueryService {
                 "the position was made before the catalog was restored and means nothing now; take a new one from a fresh answer",
             ));
         }
-        if position.kind == PositionKind::Exactly {
-            return Err(QueryError::invalid(
-                "invalid-position",
-                "the position asks for an answer as of exactly it, which this server cannot give yet; send one that ingest returned",
-            ));
+        Ok(position)
+    }
+
+    /// The token of a position.
+    pub fn seal_position(&self, position: &Position, namespace: &Namespace) -> Result<String, QueryError> {
+        let random = self.parts.entropy.random_u128().to_le_bytes();
+        let nonce = random
+            .first_chunk()
+            .ok_or_else(|| QueryError::internal("position token", "too little randomness"))?;
+        Ok(self.position_key.seal(position, namespace.as_str(), *nonce))
+    }
+
+    /// Waits until what an answer needs is visible: everything up to the position, and for an answer about
+    /// now also what this process has to catch up with.
+    pub async fn wait_for(&self, position: Option<&Position>) -> Result<(), QueryError> {
+        if position.is_none_or(|position| position.kind == PositionKind::AtLeast) {
+            self.caught_up().await?;
         }
+        let Some(position) = position else { return Ok(()) };
         let begun = Instant::now();
         let mut visible = self.parts.store.head().visible();
-        let wait = timeout(self.options.position_wait, visible.wait_for(|ends| reached(ends, &position)));
+        let wait = timeout(self.options.position_wait, visible.wait_for(|ends| reached(ends, position)));
         let reached = matches!(wait.await, Ok(Ok(_)));
         metrics::position_waited(begun);
-        if reached {
-            Ok(())
-        } else {
-            Err(QueryError::PositionNotVisible { waited_s: self.options.position_wait.as_secs() })
-        }
+        if reached { Ok(()) } else { Err(self.not_visible()) }
+    }
+
+    pub(crate) fn not_visible(&self) -> QueryError {
+        QueryError::PositionNotVisible { waited_s: self.options.position_wait.as_secs() }
     }
 
     /// A token for everything that is durable in the log now: a query given it sees all of it.
@@ -68,11 +81,7 @@ impl QueryService {
             offsets,
             revision,
         };
-        let random = self.parts.entropy.random_u128().to_le_bytes();
-        let nonce = random
-            .first_chunk()
-            .ok_or_else(|| QueryError::internal("position token", "too little randomness"))?;
-        Ok(self.position_key.seal(&position, namespace.as_str(), *nonce))
+        self.seal_position(&position, namespace)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Arithmetic on sets of offset ranges, for the planner. A set is a sorted list of ranges that
 //! neither overlap nor touch; everything here takes and gives such lists.
 
+use std::collections::BTreeMap;
+
 use weir_meter::OffsetRange;
 
 /// Two ranges that should have been disjoint share this one.
@@ -35,10 +37,7 @@ pub(crate) fn subtract(set: &[OffsetRange], taken: &[OffsetRange]) -> Vec<Offset
     let mut rest = Vec::new();
     for range in set {
         let mut left = *range;
-        // The first range that could reach into this one; all before it end below it.
-        let first = taken
-            .partition_point(|t| (t.epoch, t.partition, t.to) <= (range.epoch, range.partition, range.from));
-        for cut in taken.iter().skip(first).take_while(|t| t.overlaps(range)) {
+        for cut in taken.iter().skip(first_above(taken, range)).take_while(|t| t.overlaps(range)) {
             if left.from < cut.from {
                 rest.push(OffsetRange { to: cut.from, ..left });
             }
@@ -49,6 +48,54 @@ pub(crate) fn subtract(set: &[OffsetRange], taken: &[OffsetRange]) -> Vec<Offset
         }
     }
     rest
+}
+
+/// True if the set holds all of the range.
+pub(crate) fn holds(set: &[OffsetRange], range: &OffsetRange) -> bool {
+    range.is_empty()
+        || set
+            .get(first_above(set, range))
+            .is_some_and(|r| r.overlaps(range) && r.from <= range.from && range.to <= r.to)
+}
+
+/// True if the set holds some of the range.
+pub(crate) fn meet(set: &[OffsetRange], range: &OffsetRange) -> bool {
+    set.get(first_above(set, range)).is_some_and(|r| r.overlaps(range))
+}
+
+/// The first range of the set that could reach into this one; all before it end below it.
+fn first_above(set: &[OffsetRange], range: &OffsetRange) -> usize {
+    set.partition_point(|r| (r.epoch, r.partition, r.to) <= (range.epoch, range.partition, range.from))
+}
+
+/// A set that grows by ranges that do not overlap it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Taken(BTreeMap<(u32, u32, u64), u64>);
+
+impl Taken {
+    pub(crate) fn meets(&self, range: &OffsetRange) -> bool {
+        let place = |offset| (range.epoch, range.partition, offset);
+        let mut before = self.0.range(place(0)..place(range.to));
+        !range.is_empty() && before.next_back().is_some_and(|(_, to)| range.from < *to)
+    }
+
+    pub(crate) fn add(&mut self, range: &OffsetRange) {
+        if !range.is_empty() {
+            self.0.insert((range.epoch, range.partition, range.from), range.to);
+        }
+    }
+
+    /// Sorted; neighbours may touch.
+    pub(crate) fn set(&self) -> Vec<OffsetRange> {
+        let all = self.0.iter();
+        all.map(|((epoch, partition, from), to)| OffsetRange {
+            epoch: *epoch,
+            partition: *partition,
+            from: *from,
+            to: *to,
+        })
+        .collect()
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +141,20 @@ mod tests {
             let expected: BTreeSet<_> = spell(&set).difference(&spell(&taken)).copied().collect();
             prop_assert_eq!(spell(&rest), expected);
             prop_assert_eq!(disjoint(rest.clone()).unwrap(), rest);
+        }
+
+        #[test]
+        fn holding_and_meeting_are_as_spelled(
+            set in a_set(), partition in 0u32..2, from in 0u64..42, length in 0u64..5,
+        ) {
+            let range = range(partition, from, from + length);
+            let (all, some) = (spell(&set), spell(&[range]));
+            prop_assert_eq!(holds(&set, &range), some.is_subset(&all));
+            prop_assert_eq!(meet(&set, &range), !some.is_disjoint(&all));
+            let mut taken = Taken::default();
+            set.iter().for_each(|r| taken.add(r));
+            prop_assert_eq!(taken.meets(&range), !some.is_disjoint(&all));
+            prop_assert_eq!(taken.set(), set);
         }
     }
 }

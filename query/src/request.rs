@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use weir_meter::Meter;
+use weir_meter::path::Path;
 use weir_meter::time::parse_rfc3339;
 use weir_meter::zone::{WindowSize, zone};
 
@@ -16,6 +17,8 @@ use crate::filter::{Filter, FilterBudget};
 
 /// Subjects, group-bys and customers that one request may name.
 pub const NAMES_MAX: usize = 100;
+/// Properties that are no group-by and that one request may filter on.
+pub const PROPERTIES_MAX: usize = 10;
 const CLIENT_ID_CHARS_MAX: usize = 36;
 const SECOND_US: i64 = 1_000_000;
 
@@ -33,6 +36,8 @@ pub struct UsageParams {
     pub filter_group_by: Option<BTreeMap<String, Vec<String>>>,
     pub advanced_meter_group_by_filters: Option<Map<String, Value>>,
     pub group_by: Option<Vec<String>>,
+    /// Filters on properties of the data, by their paths. Only in a body.
+    pub filter_properties: Option<Map<String, Value>>,
 }
 
 /// A question about one meter.
@@ -49,8 +54,10 @@ pub struct UsageRequest {
     pub by_subject: bool,
     /// Group-by keys in the order asked for, each with its place among the meter's keys.
     pub group_by: Vec<(String, usize)>,
-    /// Conditions on group values, by the key's place among the meter's keys.
+    /// Conditions on group values, by the key's place among the meter's keys, and after those on properties.
     pub filters: Vec<(usize, Filter)>,
+    /// Paths of properties that are filtered on as if they were further group-by keys of the meter.
+    pub properties: Vec<String>,
 }
 
 /// Reads a body that must be a JSON object; an error names the member that is wrong. (An array would else be
@@ -101,6 +108,12 @@ impl UsageParams {
                     })?;
                     once(&mut params.advanced_meter_group_by_filters, &name, filters)?;
                 }
+                "filterProperties" => {
+                    return Err(QueryError::invalid(
+                        "invalid-filter",
+                        "filterProperties belongs in the JSON body of a POST",
+                    ));
+                }
                 // A filter that is not understood would be a total of too much.
                 name if name.starts_with("filterGroupBy") => {
                     let key = name.strip_prefix("filterGroupBy[").and_then(|rest| rest.strip_suffix(']'));
@@ -129,6 +142,22 @@ impl UsageParams {
         ] {
             if let Some(count) = list.as_ref().map(Vec::len).filter(|count| *count > NAMES_MAX) {
                 return Err(parameter(format!("{name} has {count} values, at most {NAMES_MAX} are allowed")));
+            }
+        }
+        if let Some(properties) = &self.filter_properties {
+            if properties.len() > PROPERTIES_MAX {
+                return Err(QueryError::invalid(
+                    "invalid-filter",
+                    format!(
+                        "filterProperties names {} properties, at most {PROPERTIES_MAX} are allowed",
+                        properties.len()
+                    ),
+                ));
+            }
+            for path in properties.keys() {
+                Path::parse(path).map_err(|error| {
+                    QueryError::invalid("invalid-filter", format!("filterProperties: {error}"))
+                })?;
             }
         }
         let range = (time("from", self.from.as_deref())?, time("to", self.to.as_deref())?);
@@ -197,6 +226,7 @@ impl UsageRequest {
             subjects.sort_unstable();
             subjects.dedup();
         }
+        let (filters, properties) = filters(&params, meter)?;
         Ok(Self {
             from_us: time("from", params.from.as_deref())?,
             to_us: time("to", params.to.as_deref())?,
@@ -205,8 +235,19 @@ impl UsageRequest {
             subjects,
             by_subject,
             group_by,
-            filters: filters(&params, meter)?,
+            filters,
+            properties,
         })
+    }
+
+    /// The meter with the filtered properties as further keys. They come after its own in their order,
+    /// because no key of a meter begins with a tilde.
+    pub(crate) fn widened(&self, meter: &Meter) -> Meter {
+        let mut widened = meter.clone();
+        for (at, path) in self.properties.iter().enumerate() {
+            widened.group_by.insert(format!("~{at:02}"), path.clone());
+        }
+        widened
     }
 
     /// True if the answer is one total over everything.
@@ -224,7 +265,8 @@ fn known_keys(meter: &Meter) -> String {
     }
 }
 
-fn filters(params: &UsageParams, meter: &Meter) -> Result<Vec<(usize, Filter)>, QueryError> {
+/// The filters with the places of what they are on, and the properties among that.
+fn filters(params: &UsageParams, meter: &Meter) -> Result<(Vec<(usize, Filter)>, Vec<String>), QueryError> {
     let simple = params.filter_group_by.iter().flatten();
     let advanced = params.advanced_meter_group_by_filters.iter().flatten();
     if simple.clone().next().is_some() && advanced.clone().next().is_some() {
@@ -249,7 +291,20 @@ fn filters(params: &UsageParams, meter: &Meter) -> Result<Vec<(usize, Filter)>, 
         let place = place(key)?;
         filters.extend(Filter::parse(filter, &mut budget)?.map(|filter| (place, filter)));
     }
-    Ok(filters)
+    let mut properties = Vec::new();
+    for (path, filter) in params.filter_properties.iter().flatten() {
+        let filter = Filter::parse(filter, &mut budget).map_err(|error| match error {
+            QueryError::Invalid { kind, detail } => {
+                QueryError::invalid(kind, format!("filterProperties {path:?}: {detail}"))
+            }
+            error => error,
+        })?;
+        if let Some(filter) = filter {
+            filters.push((meter.group_by.len().saturating_add(properties.len()), filter));
+            properties.push(path.clone());
+        }
+    }
+    Ok((filters, properties))
 }
 
 pub(crate) fn check_client_id(client_id: Option<&str>) -> Result<(), QueryError> {

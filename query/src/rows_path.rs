@@ -30,6 +30,8 @@ pub(crate) struct RowsPath<'q> {
     pub(crate) key: HashKey,
     pub(crate) rows_max: u64,
     pub(crate) windows_max: usize,
+    /// About as many bytes as the windows may hold.
+    pub(crate) bytes_max: usize,
 }
 
 impl RowsPath<'_> {
@@ -43,7 +45,7 @@ impl RowsPath<'_> {
             .map_err(|error| QueryError::internal("a stored meter's path", error))?;
         let mut scratch = FoldScratch::default();
         let mut set = WindowSet::default();
-        let (mut rows, mut batches) = (0_u64, 0_usize);
+        let (mut rows, mut batches, mut bytes) = (0_u64, 0_usize, 0_usize);
         for part in parts {
             let mut stream = self.store.scan_rows(self.scan(part, counters));
             while let Some(batch) = stream.next().await {
@@ -52,7 +54,8 @@ impl RowsPath<'_> {
                 if rows > self.rows_max {
                     return Err(too_many_rows(self.rows_max));
                 }
-                self.fold_batch(&batch, &folder, &mut scratch, &mut set)?;
+                let made = self.fold_batch(&batch, &folder, &mut scratch, &mut set, bytes)?;
+                bytes = bytes.saturating_add(made);
                 batches += 1;
                 self.check_size(&set, batches)?;
                 // Folding is work of the processor: let others have their turn.
@@ -69,24 +72,27 @@ impl RowsPath<'_> {
         }
         RowScan {
             sources: part.sources.clone(),
-            offsets: part.offsets.clone(),
+            offsets: Some(part.offsets.clone()),
             namespace: Some(self.meter.namespace.clone()),
             event_type: Some(self.meter.event_type.clone()),
             subjects: self.subjects.cloned(),
-            times_us: Some(part.times.iter().map(|t| t.pair()).collect()),
+            times_us: Some(part.times.pairs()),
             counted_only: true,
             columns,
             counters: Arc::clone(counters),
         }
     }
 
+    /// Returns about how many bytes of windows it added to those that were there `before`.
     fn fold_batch(
         &mut self,
         batch: &RecordBatch,
         folder: &Folder,
         scratch: &mut FoldScratch,
         set: &mut WindowSet,
-    ) -> Result<(), QueryError> {
+        before: usize,
+    ) -> Result<usize, QueryError> {
+        let mut made = 0_usize;
         let missing = |name: &'static str| QueryError::internal("rows at rest lack a column", name);
         let column = |name: &'static str| batch.column_by_name(name).ok_or_else(|| missing(name));
         let epochs = column("epoch")?.as_primitive_opt::<UInt32Type>().ok_or_else(|| missing("epoch"))?;
@@ -117,9 +123,12 @@ impl RowsPath<'_> {
                 data: data.filter(|data| data.is_valid(row)).map(|data| data.value(row).as_bytes()),
             };
             let start_us = self.windows.as_mut().map_or(0, |windows| windows.window(time_us).0);
-            folder.fold(&event, start_us, scratch, set);
+            made = made.saturating_add(folder.fold(&event, start_us, scratch, set).window_bytes);
+            if before.saturating_add(made) > self.bytes_max {
+                return Err(too_large(format!("{} bytes of windows", self.bytes_max)));
+            }
         }
-        Ok(())
+        Ok(made)
     }
 
     fn check_size(&self, set: &WindowSet, batches: usize) -> Result<(), QueryError> {
@@ -129,16 +138,19 @@ impl RowsPath<'_> {
             count = count.max(windows.members.iter().map(|(_, members)| members.len()).sum());
         }
         if count > self.windows_max {
-            return Err(QueryError::invalid(
-                "query-too-large",
-                format!(
-                    "events that no stored window answers make more than {} windows or distinct values; ask for a shorter range of time, larger windows or one subject",
-                    self.windows_max
-                ),
-            ));
+            return Err(too_large(format!("{} windows or distinct values", self.windows_max)));
         }
         Ok(())
     }
+}
+
+fn too_large(most: String) -> QueryError {
+    QueryError::invalid(
+        "query-too-large",
+        format!(
+            "events that no stored window answers make more than {most}; ask for a shorter range of time, larger windows or one subject"
+        ),
+    )
 }
 
 fn too_many_rows(rows_max: u64) -> QueryError {

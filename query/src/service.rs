@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
-use weir_catalog::Catalog;
+use weir_catalog::{Catalog, Listing};
 use weir_meter::Generation;
 use weir_meter::environment::{Clock, Entropy};
 use weir_meter::hash::HashKey;
@@ -93,14 +93,12 @@ impl QueryService {
         self.running.acquire().await.map_err(|_| QueryError::Busy)
     }
 
-    /// Everything that counts now. The head is taken first: what a flush moves from it to rest in
-    /// between is then found in both, and dropped from the head by the frontier.
-    ///
-    /// Windows in the head come for `wanted` only, so that folding goes on undisturbed with all others.
-    pub(crate) async fn shelf(&self, wanted: &[Generation]) -> Result<Shelf, QueryError> {
+    /// Everything that counts now, and the listing of it. Windows in the head come for `wanted` only, so
+    /// that folding goes on undisturbed with all others.
+    pub(crate) async fn shelf(&self, wanted: &[Generation]) -> Result<(Shelf, Arc<Listing>), QueryError> {
         let head = self.parts.store.head().snapshot_of(wanted);
         let listing = self.parts.catalog.listing().await?;
-        Ok(Shelf::new(&head.pieces, &listing.frontiers, &listing.segments)?)
+        Ok((Shelf::new(&head.pieces, &listing)?, listing))
     }
 }
 

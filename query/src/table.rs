@@ -52,10 +52,10 @@ impl TableKind {
 pub(crate) struct WindowTable {
     pub(crate) kind: TableKind,
     pub(crate) store: Arc<dyn Store>,
-    /// `columns` is filled in by the scan.
-    pub(crate) scan: WindowScan,
+    /// Disjoint in what they read. `columns` is filled in by the scan.
+    pub(crate) scans: Vec<WindowScan>,
     /// In the schema at rest.
-    pub(crate) folded: Option<RecordBatch>,
+    pub(crate) folded: Vec<RecordBatch>,
     schema: SchemaRef,
 }
 
@@ -63,8 +63,8 @@ impl WindowTable {
     pub(crate) fn new(
         kind: TableKind,
         store: Arc<dyn Store>,
-        scan: WindowScan,
-        folded: Option<RecordBatch>,
+        scans: Vec<WindowScan>,
+        folded: Vec<RecordBatch>,
         group_count: usize,
     ) -> Self {
         let mut fields = Vec::new();
@@ -77,8 +77,7 @@ impl WindowTable {
                 _ => fields.push(Arc::clone(field)),
             }
         }
-        let folded = folded.filter(|batch| batch.num_rows() > 0);
-        Self { kind, store, scan, folded, schema: Arc::new(Schema::new(fields)) }
+        Self { kind, store, scans, folded, schema: Arc::new(Schema::new(fields)) }
     }
 }
 

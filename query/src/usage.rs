@@ -8,15 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::array::RecordBatch;
 use datafusion::dataframe::DataFrame;
 use jiff::tz::TimeZone;
-use weir_meter::zone::{Windows, sub_minute_edges_until};
-use weir_meter::{Aggregation, Meter};
-use weir_store::{ScanCounters, WindowScan, convert};
+use weir_meter::zone::Windows;
+use weir_meter::{Aggregation, Generation, Meter, Namespace};
+use weir_proto::Position;
+use weir_store::{ScanCounters, WindowScan, WindowSource, convert};
 
 use crate::aggregate::{self, Tables, decode, frame, session};
 use crate::error::QueryError;
+use crate::look::{Ask, ReadOnly};
 use crate::metrics;
-use crate::planner::{self, Plan, TimeRange, TimeSplit, WINDOW_SIZE_S};
-use crate::request::UsageRequest;
+use crate::planner::{self, MINUTE_S, Plan, Scope, TimeRange, TimeSplit, WindowPart};
+use crate::request::{UsageParams, UsageRequest};
 use crate::rows_path::RowsPath;
 use crate::service::QueryService;
 use crate::table::{TableKind, WindowTable};
@@ -51,16 +53,47 @@ impl std::fmt::Display for ReadCounts {
     }
 }
 
+/// How many parts of a plan an error spells out.
+const PARTS_SHOWN: usize = 3;
+
+/// A question that has been checked and whose position is visible.
+struct Question<'q> {
+    namespace: &'q Namespace,
+    id_or_slug: &'q str,
+    params: UsageParams,
+    ask: Ask,
+    /// The meter's generation a moment ago.
+    expected: Generation,
+}
+
+/// A question that has been looked at and planned.
+struct Planned {
+    frame: DataFrame,
+    request: UsageRequest,
+    aggregation: Aggregation,
+    slug: String,
+    position: Position,
+    floor_us: Option<i64>,
+}
+
 impl QueryService {
-    /// Answers a question about a meter, as of what is visible when it is asked.
-    pub async fn usage(&self, meter: &Meter, request: &UsageRequest) -> Result<UsageAnswer, QueryError> {
+    /// Answers a question about a meter, as of what is visible when it is asked, or as of exactly the
+    /// position that it asks for.
+    pub async fn usage(
+        &self,
+        namespace: &Namespace,
+        id_or_slug: &str,
+        params: UsageParams,
+        ask: Ask,
+    ) -> Result<UsageAnswer, QueryError> {
+        let question = self.question(namespace, id_or_slug, params, ask).await?;
         self.run("usage", async {
             let counters = Arc::new(ScanCounters::default());
-            let frame = self.usage_frame(meter, request, &counters).await?;
-            let batches = frame.collect().await?;
+            let planned = self.planned(question, &counters).await?;
+            let batches = planned.frame.clone().collect().await?;
             let read = ReadCounts::of(&counters);
             metrics::read(&read);
-            let groups = decode(&batches, meter.aggregation, request)?;
+            let groups = decode(&batches, planned.aggregation, &planned.request)?;
             if groups.len() > self.options.result_rows_max {
                 return Err(QueryError::invalid(
                     "result-too-large",
@@ -70,31 +103,81 @@ impl QueryService {
                     ),
                 ));
             }
-            Ok(UsageAnswer::new(groups, meter.aggregation, request, read))
+            Ok(UsageAnswer::new(groups, planned, read))
         })
         .await
     }
 
-    /// The plan of the question, ready to run; rows that no window covers have been folded.
-    async fn usage_frame(
+    /// The physical plan of a question, as text.
+    pub async fn explain(
         &self,
-        meter: &Meter,
-        request: &UsageRequest,
+        namespace: &Namespace,
+        id_or_slug: &str,
+        params: UsageParams,
+        ask: Ask,
+    ) -> Result<String, QueryError> {
+        let question = self.question(namespace, id_or_slug, params, ask).await?;
+        self.run("explain", async {
+            let planned = self.planned(question, &Arc::default()).await?;
+            let plan = planned.frame.create_physical_plan().await?;
+            Ok(aggregate::display(&*plan))
+        })
+        .await
+    }
+
+    /// What can be said to be wrong is said before anything is waited for.
+    async fn question<'q>(
+        &self,
+        namespace: &'q Namespace,
+        id_or_slug: &'q str,
+        params: UsageParams,
+        ask: Ask,
+    ) -> Result<Question<'q>, QueryError> {
+        params.check()?;
+        let meter = self.meter_for(namespace, id_or_slug, ask.exactly()).await?;
+        UsageRequest::new(params.clone(), &meter)?;
+        self.wait_for(ask.position.as_ref()).await?;
+        Ok(Question { namespace, id_or_slug, params, ask, expected: meter.key() })
+    }
+
+    /// The plan of the question, ready to run; rows that no window covers have been folded.
+    async fn planned(
+        &self,
+        question: Question<'_>,
         counters: &Arc<ScanCounters>,
-    ) -> Result<DataFrame, QueryError> {
+    ) -> Result<Planned, QueryError> {
+        let Question { namespace, id_or_slug, params, ask, expected } = question;
+        let kept_us = i64::try_from(self.options.segments_kept_for.as_micros()).unwrap_or(i64::MAX);
+        let kept_since_us = self.parts.clock.now_us().saturating_sub(kept_us);
+        let look = self.look(namespace, id_or_slug, &ask, expected).await?;
+        let mut request = UsageRequest::new(params, &look.meter)?;
+        let floor_us = look.hold_to_floor(&mut request, &ask)?;
         let zone = request.zone.clone().unwrap_or(TimeZone::UTC);
-        let rows_below_us = request.window_size.and_then(|_| sub_minute_edges_until(&zone));
-        let split = TimeSplit::new(TimeRange::new(request.from_us, request.to_us), rows_below_us);
-        let shelf = self.shelf(&[meter.key()]).await?;
-        // The meter was read before the wait for a position and for a turn. One that was deleted since
-        // is not in the windows that were folded after that, so how long it lived is read again.
-        let now = self.parts.catalog.meter(&meter.namespace, &meter.id.to_string()).await?;
-        let meter = now.as_ref().filter(|now| now.key() == meter.key()).unwrap_or(meter);
-        let plan = planner::plan(meter, &shelf, &split)?;
-        let folded = self.fold_rows(meter, request, &zone, &plan, counters).await?;
-        let tables = self.tables(meter, request, plan, folded, counters);
+        let times = TimeRange::new(request.from_us, request.to_us);
+        let scope = Scope {
+            times: TimeSplit::new(times, request.window_size.map(|size| (size, &zone))),
+            retired_after_us: ask.exactly().map(|_| kept_since_us),
+            // Windows know nothing of properties that are no group-by.
+            windows: ask.only != Some(ReadOnly::Rows) && request.properties.is_empty(),
+            ends: look.ends,
+        };
+        let plan = planner::plan(&look.meter, &look.shelf, &scope)?;
+        if ask.only == Some(ReadOnly::Segments) && !plan.rows.is_empty() {
+            return Err(rows_needed(&plan));
+        }
+        let meter = request.widened(&look.meter);
+        let folded = self.fold_rows(&meter, &request, &zone, &plan, counters).await?;
+        let tables = self.tables(&meter, &request, &plan, folded, counters);
         let session = session(self.options.memory_bytes_max)?;
-        Ok(frame(&session, tables, meter.aggregation, request, self.options.result_rows_max)?)
+        let frame = frame(&session, tables, meter.aggregation, &request, self.options.result_rows_max)?;
+        Ok(Planned {
+            frame,
+            request,
+            aggregation: meter.aggregation,
+            slug: meter.slug,
+            position: look.position,
+            floor_us,
+        })
     }
 
     async fn fold_rows(
@@ -116,59 +199,64 @@ impl QueryService {
             key: self.hash_key,
             rows_max: self.options.rows_folded_max,
             windows_max: self.options.windows_folded_max,
+            bytes_max: self.options.folded_bytes_max,
         };
         let folded = path.fold(&plan.rows, counters).await?;
-        let members = meter.aggregation == Aggregation::UniqueCount;
-        Ok(Folded {
-            windows: Some(convert::windows_of(&meter.namespace, meter.key(), WINDOW_SIZE_S, &folded)?),
-            members: members
-                .then(|| convert::members_of(&meter.namespace, meter.key(), WINDOW_SIZE_S, &folded))
-                .transpose()?,
-        })
+        let (namespace, key) = (&meter.namespace, meter.key());
+        let mut members = Vec::new();
+        if meter.aggregation == Aggregation::UniqueCount {
+            members = convert::member_batches_of(namespace, key, MINUTE_S, &folded)?;
+        }
+        Ok(Folded { windows: convert::window_batches_of(namespace, key, MINUTE_S, &folded)?, members })
     }
 
     fn tables(
         &self,
         meter: &Meter,
         request: &UsageRequest,
-        plan: Plan,
+        plan: &Plan,
         folded: Folded,
         counters: &Arc<ScanCounters>,
     ) -> Tables {
-        let table = |kind, sources, folded| {
-            let scan = WindowScan {
-                sources,
-                namespace: meter.namespace.clone(),
-                generation: meter.key(),
-                window_size_s: WINDOW_SIZE_S,
-                subjects: request.subjects.clone(),
-                starts_us: Some(plan.interior.iter().map(|t| t.pair()).collect()),
-                columns: Vec::new(),
-                counters: Arc::clone(counters),
-            };
-            WindowTable::new(kind, Arc::clone(&self.parts.store), scan, folded, meter.group_by.len())
+        let scan = |part: &WindowPart, sources: &[WindowSource]| WindowScan {
+            sources: sources.to_vec(),
+            namespace: meter.namespace.clone(),
+            generation: meter.key(),
+            window_size_s: part.size_s,
+            subjects: request.subjects.clone(),
+            starts_us: Some(part.times.pairs()),
+            columns: Vec::new(),
+            counters: Arc::clone(counters),
         };
+        let table = |kind, scans, folded| {
+            WindowTable::new(kind, Arc::clone(&self.parts.store), scans, folded, meter.group_by.len())
+        };
+        let windows = plan.windows.iter().map(|part| scan(part, &part.sources)).collect();
+        let members = plan.windows.iter().map(|part| scan(part, &part.members)).collect();
         Tables {
-            windows: table(TableKind::Windows, plan.windows.clone(), folded.windows),
+            windows: table(TableKind::Windows, windows, folded.windows),
             members: (meter.aggregation == Aggregation::UniqueCount)
-                .then(|| table(TableKind::Members, plan.members.clone(), folded.members)),
+                .then(|| table(TableKind::Members, members, folded.members)),
         }
     }
+}
 
-    /// The physical plan of a question, as text.
-    pub async fn explain(&self, meter: &Meter, request: &UsageRequest) -> Result<String, QueryError> {
-        self.run("explain", async {
-            let counters = Arc::new(ScanCounters::default());
-            let plan = self.usage_frame(meter, request, &counters).await?.create_physical_plan().await?;
-            Ok(aggregate::display(&*plan))
-        })
-        .await
-    }
+/// Says which rows a question would need that forbids them.
+fn rows_needed(plan: &Plan) -> QueryError {
+    let parts = plan.rows.iter().take(PARTS_SHOWN).map(|part| {
+        let offsets = part.offsets.iter().fold(0_u64, |sum, range| sum.saturating_add(range.len()));
+        format!("{offsets} offsets at times {}", part.times)
+    });
+    let parts: Vec<String> = parts.collect();
+    QueryError::RowsNeeded(format!(
+        "no stored window answers for {}; ask for whole minutes, ask again when these offsets have been folded, or leave Weir-Read-From away",
+        parts.join(", nor for ")
+    ))
 }
 
 /// What folding rows gave, as batches at rest.
 #[derive(Default)]
 struct Folded {
-    windows: Option<RecordBatch>,
-    members: Option<RecordBatch>,
+    windows: Vec<RecordBatch>,
+    members: Vec<RecordBatch>,
 }

@@ -50,6 +50,7 @@ fn field(value: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
     use crate::usage::{ReadCounts, UsageRow};
+    use weir_proto::{Position, PositionKind};
 
     #[test]
     fn values_show_six_decimals_or_more() {
@@ -71,7 +72,17 @@ mod tests {
             subject: Some("a,\"b\"".into()),
             groups: vec!["line\nbreak".into(), "=1+1".into(), String::new()],
         };
+        let position = Position {
+            kind: PositionKind::Exactly,
+            incarnation: 0,
+            epoch: 0,
+            offsets: Vec::new(),
+            revision: 0,
+        };
         let answer = UsageAnswer {
+            position,
+            floor_us: None,
+            slug: String::new(),
             from_us: None,
             to_us: None,
             window_size: None,

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use weir_meter::time::format_utc;
 use weir_proto::Problem;
 
-use super::{READ, Tenant, query_text, reach, read_header};
+use super::{READ, Tenant, position, query_text, read_header};
 use crate::error::QueryError;
 use crate::events::{EventsRequest, ListedEvent};
 use crate::service::QueryService;
@@ -22,8 +22,8 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let request = EventsRequest::from_query(query_text(&query), service.parts.clock.now_us())?;
-    reach(&service, &namespace, &headers).await?;
-    let (events, read) = service.events(&namespace, &request).await?;
+    let position = position(&service, &namespace, &headers)?.map(|(_, position)| position);
+    let (events, read) = service.events(&namespace, &request, position).await?;
     let items = events.iter().map(IngestedEvent::new).collect::<Result<Vec<_>, _>>()?;
     let json = serde_json::to_vec(&items).map_err(|error| QueryError::internal("event list", error))?;
     let kind = HeaderValue::from_static("application/json");

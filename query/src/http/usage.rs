@@ -10,12 +10,14 @@ use http::{HeaderMap, HeaderValue, header};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use weir_meter::time::format_utc;
 use weir_proto::Problem;
 
 use super::csv::csv;
-use super::{MeterPath, READ, Tenant, find_meter, query_text, reach, read_header};
+use super::{FLOOR, MeterPath, POSITION, READ, READ_FROM, Tenant, position, query_text, read_header};
 use crate::error::QueryError;
-use crate::request::{UsageParams, UsageRequest};
+use crate::look::{Ask, ReadOnly};
+use crate::request::{UsageParams, parameter};
 use crate::service::QueryService;
 use crate::usage::UsageAnswer;
 
@@ -51,12 +53,13 @@ async fn answer(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     params.check()?;
-    let meter = find_meter(service, &namespace, id_or_slug).await?;
-    let request = UsageRequest::new(params, &meter)?;
-    reach(service, &namespace, headers).await?;
-    let answer = service.usage(&meter, &request).await?;
+    let given = position(service, &namespace, headers)?;
+    let position = given.as_ref().map(|(_, position)| position.clone());
+    let ask = Ask { position, only: read_only(headers)? };
+    let exactly = ask.exactly().is_some();
+    let answer = service.usage(&namespace, id_or_slug, params, ask).await?;
     let mut response = if wants_csv(headers) {
-        let name = format!("attachment; filename={}.csv", meter.slug);
+        let name = format!("attachment; filename={}.csv", answer.slug);
         let name = HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("attachment"));
         let kind = HeaderValue::from_static("text/csv");
         ([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, name)], csv(&answer)).into_response()
@@ -65,8 +68,30 @@ async fn answer(
         let json = serde_json::to_vec(&body).map_err(|error| QueryError::internal("answer", error))?;
         ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
     };
-    response.headers_mut().insert(READ, read_header(&answer.read));
+    let headers = response.headers_mut();
+    headers.insert(READ, read_header(&answer.read));
+    let token = match given {
+        Some((sent, _)) if exactly => sent,
+        _ => {
+            let token = service.seal_position(&answer.position, &namespace)?;
+            HeaderValue::try_from(token).map_err(|error| QueryError::internal("position token", error))?
+        }
+    };
+    headers.insert(POSITION, token);
+    if let Some(floor) = answer.floor_us.and_then(|floor| HeaderValue::try_from(format_utc(floor)).ok()) {
+        headers.insert(FLOOR, floor);
+    }
     Ok(response)
+}
+
+/// What the request wants to be answered from.
+fn read_only(headers: &HeaderMap) -> Result<Option<ReadOnly>, QueryError> {
+    match headers.get(READ_FROM).map(HeaderValue::as_bytes) {
+        None => Ok(None),
+        Some(b"rows") => Ok(Some(ReadOnly::Rows)),
+        Some(b"segments") => Ok(Some(ReadOnly::Segments)),
+        Some(_) => Err(parameter("the Weir-Read-From header is rows, segments, or left away")),
+    }
 }
 
 /// Only a media type that is exactly `text/csv` (parameters aside) asks for CSV.

@@ -24,7 +24,7 @@ use weir_store::{WindowScan, WindowSource};
 
 use super::WindowTable;
 use super::flatten::Flatten;
-use crate::planner::TimeRange;
+use crate::planner::{TimeRange, Times};
 
 /// How many subjects EXPLAIN spells out.
 const SUBJECTS_SHOWN: usize = 3;
@@ -33,7 +33,7 @@ const SUBJECTS_SHOWN: usize = 3;
 pub(crate) struct WindowScanExec {
     table: WindowTable,
     flatten: Flatten,
-    /// One scan per partition; rows that were folded for the query come in a last partition.
+    /// One scan per partition; windows that were folded for the query come in a last partition.
     scans: Vec<WindowScan>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -42,10 +42,12 @@ pub(crate) struct WindowScanExec {
 impl WindowScanExec {
     pub(super) fn new(table: &WindowTable, flatten: Flatten, target_partitions: usize) -> Self {
         let mut scans = Vec::new();
-        for sources in deal(&table.scan.sources, target_partitions) {
-            scans.push(WindowScan { sources, columns: flatten.wanted().to_vec(), ..table.scan.clone() });
+        for scan in &table.scans {
+            for sources in deal(&scan.sources, target_partitions) {
+                scans.push(WindowScan { sources, columns: flatten.wanted().to_vec(), ..scan.clone() });
+            }
         }
-        let partitions = scans.len() + usize::from(table.folded.is_some());
+        let partitions = scans.len() + usize::from(!table.folded.is_empty());
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(flatten.schema())),
             // A plan needs at least one partition, even an empty one.
@@ -75,17 +77,16 @@ impl WindowScanExec {
             };
             return Ok(batches.map_err(|error| DataFusionError::External(Box::new(error))).boxed());
         }
-        match &self.table.folded {
-            Some(folded) if partition == self.scans.len() => {
-                let folded = folded.clone();
-                let slices = (0..folded.num_rows())
-                    .step_by(batch_size.max(1))
-                    .map(move |at| Ok(folded.slice(at, batch_size.min(folded.num_rows() - at))));
-                Ok(stream::iter(slices).boxed())
-            }
-            None if partition == 0 => Ok(stream::empty().boxed()),
-            _ => exec_err!("the scan has no partition {partition}"),
+        if partition > self.scans.len() {
+            return exec_err!("the scan has no partition {partition}");
         }
+        let slices = self.table.folded.clone().into_iter().flat_map(move |folded| {
+            let rows = folded.num_rows();
+            (0..rows)
+                .step_by(batch_size.max(1))
+                .map(move |at| Ok(folded.slice(at, batch_size.min(rows - at))))
+        });
+        Ok(stream::iter(slices).boxed())
     }
 }
 
@@ -140,26 +141,24 @@ impl fmt::Debug for WindowScanExec {
 
 impl DisplayAs for WindowScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scan = &self.table.scan;
-        let pieces = scan.sources.iter().filter(|s| matches!(s, WindowSource::Piece(_))).count();
-        write!(
-            f,
-            "WindowScanExec: {}, segments={}, pieces={pieces}, rows_path={}",
-            self.table.kind.name(),
-            scan.sources.len() - pieces,
-            self.table.folded.as_ref().map_or(0, RecordBatch::num_rows),
-        )?;
-        match &scan.subjects {
-            None => write!(f, ", subjects=all")?,
+        let folded: usize = self.table.folded.iter().map(RecordBatch::num_rows).sum();
+        write!(f, "WindowScanExec: {}", self.table.kind.name())?;
+        for scan in &self.table.scans {
+            let pieces = scan.sources.iter().filter(|s| matches!(s, WindowSource::Piece(_))).count();
+            let segments = scan.sources.len() - pieces;
+            let pairs = scan.starts_us.iter().flatten();
+            let starts =
+                Times::new(pairs.map(|(from_us, to_us)| TimeRange { from_us: *from_us, to_us: *to_us }));
+            let size = scan.window_size_s;
+            write!(f, ", size={size}s {{segments={segments}, pieces={pieces}, starts=[{starts}]}}")?;
+        }
+        write!(f, ", rows_path={folded}")?;
+        match self.table.scans.first().and_then(|scan| scan.subjects.as_ref()) {
+            None => {}
             Some(subjects) if subjects.len() > SUBJECTS_SHOWN => write!(f, ", subjects={}", subjects.len())?,
             Some(subjects) => write!(f, ", subjects={subjects:?}")?,
         }
-        write!(f, ", starts=[")?;
-        for (at, (from_us, to_us)) in scan.starts_us.iter().flatten().enumerate() {
-            let comma = if at == 0 { "" } else { ", " };
-            write!(f, "{comma}{}", TimeRange { from_us: *from_us, to_us: *to_us })?;
-        }
-        write!(f, "], columns=[{}]", self.flatten.wanted().join(", "))
+        write!(f, ", columns=[{}]", self.flatten.wanted().join(", "))
     }
 }
 

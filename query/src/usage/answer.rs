@@ -5,14 +5,20 @@ use weir_meter::Aggregation;
 use weir_meter::time::format_utc;
 use weir_meter::window::MINUTE_US;
 use weir_meter::zone::{WindowSize, Windows, format_zoned};
+use weir_proto::Position;
 
-use super::ReadCounts;
+use super::{Planned, ReadCounts};
 use crate::aggregate::Group;
-use crate::request::UsageRequest;
 
 /// An answer to a usage question.
 #[derive(Clone, Debug)]
 pub struct UsageAnswer {
+    /// What the answer is as of; asked for exactly this, it is given again.
+    pub position: Position,
+    /// Set if the answer begins at the floor because the question did not say where.
+    pub floor_us: Option<i64>,
+    /// The meter's.
+    pub slug: String,
     pub from_us: Option<i64>,
     pub to_us: Option<i64>,
     pub window_size: Option<WindowSize>,
@@ -39,12 +45,8 @@ pub struct UsageRow {
 }
 
 impl UsageAnswer {
-    pub(super) fn new(
-        groups: Vec<Group>,
-        aggregation: Aggregation,
-        request: &UsageRequest,
-        read: ReadCounts,
-    ) -> Self {
+    pub(super) fn new(groups: Vec<Group>, planned: Planned, read: ReadCounts) -> Self {
+        let Planned { request, aggregation, .. } = planned;
         let zone = request.zone.clone().unwrap_or(TimeZone::UTC);
         let mut windows = request.window_size.map(|size| Windows::new(size, zone));
         let mut rows: Vec<UsageRow> = groups
@@ -79,12 +81,15 @@ impl UsageAnswer {
             });
         }
         Self {
+            position: planned.position,
+            floor_us: planned.floor_us,
+            slug: planned.slug,
             from_us: request.from_us,
             to_us: request.to_us,
             window_size: request.window_size,
-            zone: request.zone.clone(),
+            zone: request.zone,
             by_subject: request.by_subject,
-            group_by: request.group_by.iter().map(|(key, _)| key.clone()).collect(),
+            group_by: request.group_by.into_iter().map(|(key, _)| key).collect(),
             rows,
             read,
         }
