@@ -1,59 +1,73 @@
-"""Adds up exported or resting events with a program that knows nothing of Weir.
+"""Adds up files of Weir's with a program that knows nothing of Weir.
 
-Usage: totals.py duckdb|polars FILE...   (Parquet, or CSV if the name ends in .csv)
+Usage: totals.py duckdb|polars rows|events|windows FILE...   (Parquet, or CSV if the name ends in .csv)
 
-Prints one line per type and subject that has counted events: a JSON array of type, subject, number of
-events, and the sum of `$.value` to nine digits after the point, ordered by type and subject.
+`rows` are rows at rest, of which those with sign 1 count; `events` and `windows` come from `weir export`.
+Prints one JSON array per subject, ordered by it: the subject, how many rows there are, the sum of
+`$.value` in the data (of windows: of `value`) to nine digits after the point, and the first and the last
+time (of windows: `window_start`) in whole seconds since 1970.
 """
 
 import json
 import sys
 
 SCALE = 9
+MICROSECONDS = 1_000_000
 
 
-def duckdb_totals(files):
+def duckdb_totals(what, files):
     import duckdb
 
-    reader = "read_csv" if files[0].endswith(".csv") else "read_parquet"
+    csv = files[0].endswith(".csv")
     # A text column of a CSV must stay text, whatever it looks like.
-    options = ", all_varchar = true, header = true" if reader == "read_csv" else ""
+    source = "read_csv($files, all_varchar = true, header = true)" if csv else "read_parquet($files)"
+    value = "value" if what == "windows" else "json_extract_string(data, '$.value')"
+    time = "window_start" if what == "windows" else "time"
+    second = f"time // {MICROSECONDS}" if what == "rows" else f"epoch_us({time}::TIMESTAMPTZ) // {MICROSECONDS}"
     return duckdb.execute(
         f"""
-        SELECT type, subject, count(*),
-               sum(json_extract_string(data, '$.value')::DECIMAL(38, {SCALE}))
-        FROM {reader}($files{options})
-        WHERE sign::INTEGER = 1
-        GROUP BY type, subject
-        ORDER BY type, subject
+        SELECT subject, count(*), sum(({value})::DECIMAL(38, {SCALE})), min({second}), max({second})
+        FROM {source}
+        {"WHERE sign = 1" if what == "rows" else ""}
+        GROUP BY subject
+        ORDER BY subject
         """,
         {"files": files},
     ).fetchall()
 
 
-def polars_totals(files):
+def polars_totals(what, files):
     import polars as pl
 
-    if files[0].endswith(".csv"):
-        rows = pl.concat([pl.scan_csv(file, infer_schema=False) for file in files])
-    else:
-        rows = pl.scan_parquet(files)
+    csv = files[0].endswith(".csv")
+    rows = pl.concat([pl.scan_csv(file, infer_schema=False) for file in files]) if csv else pl.scan_parquet(files)
+    if what == "rows":
+        rows = rows.filter(pl.col("sign") == 1)
+    value = pl.col("value") if what == "windows" else pl.col("data").str.json_path_match("$.value")
+    time = pl.col("window_start" if what == "windows" else "time")
+    if csv:
+        time = time.str.to_datetime(time_unit="us", time_zone="UTC")
+    second = time.cast(pl.Int64) // MICROSECONDS
     return (
-        rows.filter(pl.col("sign").cast(pl.Int8) == 1)
-        .with_columns(pl.col("data").str.json_path_match("$.value").cast(pl.Decimal(38, SCALE)).alias("value"))
-        .group_by("type", "subject")
-        .agg(pl.len(), pl.col("value").sum())
-        .sort("type", "subject")
+        rows.with_columns(value.cast(pl.Decimal(38, SCALE)).alias("value"), second.alias("second"))
+        .group_by("subject")
+        .agg(
+            pl.len(),
+            pl.col("value").sum(),
+            pl.col("second").min().alias("first"),
+            pl.col("second").max().alias("last"),
+        )
+        .sort("subject")
         .collect()
         .rows()
     )
 
 
 def main():
-    engine, files = sys.argv[1], sys.argv[2:]
-    totals = {"duckdb": duckdb_totals, "polars": polars_totals}[engine](files)
-    for kind, subject, events, value in totals:
-        print(json.dumps([kind, subject, int(events), f"{value:.{SCALE}f}"]))
+    engine, what, files = sys.argv[1], sys.argv[2], sys.argv[3:]
+    totals = {"duckdb": duckdb_totals, "polars": polars_totals}[engine](what, files)
+    for subject, rows, value, first, last in totals:
+        print(json.dumps([subject, rows, f"{value:.{SCALE}f}", first, last]))
 
 
 main()

@@ -27,6 +27,7 @@ pub struct Segment {
     /// Seconds; 0 for rows.
     pub window_size: u64,
     pub rows: u64,
+    pub bytes: u64,
     /// Below the store's folder; empty for a segment without a file.
     pub file: String,
 }
@@ -67,6 +68,7 @@ fn segment(json: &Json) -> Segment {
         level: number("level"),
         window_size: number("windowSizeSeconds"),
         rows: number("rows"),
+        bytes: number("bytes"),
         file: json.text("location").to_owned(),
     }
 }
