@@ -29,7 +29,7 @@ impl<P: Page> Sorted<P> {
         let mut heap = BinaryHeap::with_capacity(inputs.len());
         for mut input in inputs {
             if let Some(batch) = input.next()? {
-                heap.push(Cursor { input, page: P::of(batch)?, row: 0 });
+                heap.push(Cursor { input, page: Box::new(P::of(batch)?), row: 0 });
             }
         }
         Ok(Self { heap })
@@ -37,7 +37,7 @@ impl<P: Page> Sorted<P> {
 
     /// The least row that was not passed yet.
     pub(super) fn top(&self) -> Option<(&P, usize)> {
-        self.heap.peek().map(|cursor| (&cursor.page, cursor.row))
+        self.heap.peek().map(|cursor| (&*cursor.page, cursor.row))
     }
 
     /// Passes the least row.
@@ -54,7 +54,8 @@ impl<P: Page> Sorted<P> {
 /// The next row of one input.
 struct Cursor<P> {
     input: Input,
-    page: P,
+    /// In a box, because a heap moves what it holds.
+    page: Box<P>,
     row: usize,
 }
 
@@ -70,7 +71,7 @@ impl<P: Page> Cursor<P> {
             return Ok(true);
         }
         let Some(batch) = self.input.next()? else { return Ok(false) };
-        let page = P::of(batch)?;
+        let page = Box::new(P::of(batch)?);
         if self.page.compare(self.row, &page, 0) != Ordering::Less {
             return Err(self.input.out_of_order());
         }

@@ -114,7 +114,7 @@ struct WindowPage {
 }
 
 enum Values {
-    Windows(StoredWindows),
+    Windows(Box<StoredWindows>),
     Members(StoredMembers),
 }
 
@@ -123,7 +123,7 @@ impl Page for WindowPage {
         let values = if batch.column_by_name("member").is_some() {
             Values::Members(StoredMembers::of(&batch)?)
         } else {
-            Values::Windows(StoredWindows::of(&batch)?)
+            Values::Windows(Box::new(StoredWindows::of(&batch)?))
         };
         Ok(Self { keys: WindowKeys::of(&batch)?, values })
     }

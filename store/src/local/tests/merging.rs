@@ -88,6 +88,9 @@ pub(super) fn files_in(fixture: &Fixture) -> BTreeSet<String> {
 
 type Key = (Namespace, Generation, String, i64, Vec<String>);
 
+/// Time, record time, epoch, partition and offset.
+type Latest = (i64, i64, u32, u32, u64);
+
 /// What a window is, added up in the most obvious way.
 #[derive(Clone, Default)]
 struct Sum {
@@ -98,7 +101,7 @@ struct Sum {
     extremes: (i256, i256),
     min: Option<i256>,
     max: Option<i256>,
-    latest: Option<((i64, i64, u32, u32, u64), i256)>,
+    latest: Option<(Latest, i256)>,
     minutes: Option<(i64, i64)>,
 }
 
