@@ -8,9 +8,11 @@ mod epochs;
 mod file;
 mod floors;
 mod installation;
+mod integrity;
 mod listing;
 mod meters;
 mod migrations;
+mod offline;
 mod overlap;
 mod revisions;
 mod segments;
@@ -18,6 +20,7 @@ mod snapshot;
 mod swap;
 #[cfg(test)]
 mod tests;
+mod times;
 mod wide;
 mod writers;
 
@@ -34,7 +37,7 @@ use weir_meter::environment::{Clock, Entropy};
 use weir_meter::segment::Segment;
 use weir_meter::{Generation, Meter, MeterId, Namespace, SegmentId, WriterId};
 
-use self::connection::{Database, failed, uninterrupted};
+use self::connection::{Access, Database, failed, uninterrupted};
 use self::snapshot::Known;
 use crate::metrics::{COMMIT_SECONDS, COMMITS, SWAP_SECONDS, SWAPS};
 use crate::{
@@ -95,7 +98,7 @@ impl SqliteCatalog {
         let path = path.to_owned();
         uninterrupted(async move {
             file::prepare(&path, migrations::APPLICATION_ID)?;
-            let database = Database::new(path, options);
+            let database = Database::new(path, options, Access::ReadWrite);
             database.probe().await?;
             let installation = prepare_tables(&database, clock.now_us(), entropy.as_ref()).await?;
             // Reads the listing, so that a damaged one is found at start and not by the first query.

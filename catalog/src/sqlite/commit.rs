@@ -7,13 +7,11 @@ use weir_meter::{OffsetRange, WriterId};
 
 use super::columns::{blob, damaged, id, number, signed};
 use super::connection::{Database, failed};
-use super::listing;
 use super::overlap::Where;
 use super::snapshot::{Snapshot, read_frontier, revision};
+use super::{listing, times};
 use crate::check::check_commit;
 use crate::{CatalogError, Commit, CommitOutcome, Frontier, FrontierMove};
-
-const SECOND_US: i64 = 1_000_000;
 
 /// All of a flush, or nothing of it.
 pub(super) async fn commit(database: &Database, mut commit: Commit) -> Result<CommitOutcome, CatalogError> {
@@ -35,7 +33,7 @@ pub(super) async fn commit(database: &Database, mut commit: Commit) -> Result<Co
             return Ok(CommitOutcome::NotOwner { range: step.range, frontier });
         }
         record_owner(&mut tx, step.range, commit.writer).await?;
-        record_time(&mut tx, step.range, revision, commit.now_us).await?;
+        times::record(&mut tx, step.range, revision, commit.now_us).await?;
     }
     let overlap =
         listing::list_all(&mut tx, &commit.segments, Where::AtTheEnd, revision, commit.writer, commit.now_us)
@@ -163,31 +161,6 @@ async fn record_owner(
         .execute(&mut **tx)
         .await
         .map_err(failed("record an owner"))?;
-    Ok(())
-}
-
-/// Where the partition stood at the end of this second. The clock may go back, offsets do not: who
-/// looks a time up takes the greatest offset of all seconds up to it.
-async fn record_time(
-    tx: &mut Transaction<'_, Sqlite>,
-    range: OffsetRange,
-    revision: u64,
-    now_us: i64,
-) -> Result<(), CatalogError> {
-    sqlx::query(
-        "INSERT INTO frontier_times (epoch, partition, second, next_offset, revision)
-         VALUES (?, ?, ?, ?, ?)
-         ON CONFLICT (epoch, partition, second)
-         DO UPDATE SET next_offset = excluded.next_offset, revision = excluded.revision",
-    )
-    .bind(range.epoch)
-    .bind(range.partition)
-    .bind(now_us.div_euclid(SECOND_US))
-    .bind(signed(range.to, "an offset")?)
-    .bind(signed(revision, "a revision")?)
-    .execute(&mut **tx)
-    .await
-    .map_err(failed("record a time"))?;
     Ok(())
 }
 

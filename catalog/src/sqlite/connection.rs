@@ -17,10 +17,19 @@ use super::migrations;
 use super::snapshot::{self, Snapshot};
 use crate::CatalogError;
 
+/// What may be done with the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    ReadWrite,
+    /// Somebody else may be writing: nothing is kept in memory.
+    ReadOnly,
+}
+
 /// What all methods share.
 pub(super) struct Database {
     pub(super) path: PathBuf,
     pub(super) options: SqliteOptions,
+    access: Access,
     write: Mutex<Side>,
     read: Mutex<Side>,
     /// None from a failed COMMIT, whose outcome is unknown, until the truth has been read again.
@@ -42,10 +51,11 @@ pub(super) struct Writing<'a> {
 }
 
 impl Database {
-    pub(super) fn new(path: PathBuf, options: SqliteOptions) -> Self {
+    pub(super) fn new(path: PathBuf, options: SqliteOptions, access: Access) -> Self {
         Self {
             path,
             options,
+            access,
             write: Mutex::default(),
             read: Mutex::default(),
             published: ArcSwapOption::empty(),
@@ -60,6 +70,14 @@ impl Database {
         checked.map(drop)
     }
 
+    /// Refuses what cannot be written to, before any setting of ours is.
+    pub(super) async fn probe_usable(&self) -> Result<(), CatalogError> {
+        let mut connection = self.plain().read_only(true).connect().await.map_err(failed("open"))?;
+        let checked = migrations::check_usable(&mut connection, &self.path.display().to_string()).await;
+        connection.close().await.map_err(failed("close"))?;
+        checked.map(drop)
+    }
+
     fn plain(&self) -> SqliteConnectOptions {
         SqliteConnectOptions::new()
             .filename(&self.path)
@@ -67,8 +85,12 @@ impl Database {
             .disable_statement_logging()
     }
 
-    /// A connection with the settings that durability asks for, checked to be in force.
+    /// A connection; one that may write has the settings that durability asks for, checked to be in
+    /// force.
     pub(super) async fn connect(&self) -> Result<SqliteConnection, CatalogError> {
+        if self.access == Access::ReadOnly {
+            return self.plain().read_only(true).connect().await.map_err(failed("open"));
+        }
         let options = self
             .plain()
             .journal_mode(SqliteJournalMode::Wal)
@@ -91,6 +113,12 @@ impl Database {
 
     /// Waits for the turn to write.
     pub(super) async fn writing(&self) -> Result<Writing<'_>, CatalogError> {
+        if self.access == Access::ReadOnly {
+            return Err(CatalogError::Unusable(format!(
+                "the catalog {} is open for reading only; changes go through the server",
+                self.path.display()
+            )));
+        }
         let mut side = self.write.lock().await;
         side.check_open()?;
         if side.connection.is_none() {
@@ -112,6 +140,9 @@ impl Database {
     pub(super) async fn snapshot(&self) -> Result<Arc<Snapshot>, CatalogError> {
         match self.published.load_full() {
             Some(snapshot) => Ok(snapshot),
+            None if self.access == Access::ReadOnly => {
+                self.read(async |connection| snapshot::load(connection).await.map(Arc::new)).await
+            }
             None => Ok(self.writing().await?.snapshot),
         }
     }

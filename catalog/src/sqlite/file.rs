@@ -25,14 +25,32 @@ pub(super) fn prepare(path: &Path, application_id: i64) -> Result<(), CatalogErr
         Err(error) => return Err(failed(error)),
     }
     // Every time, not only after making it: the process may have been killed in between.
+    sync_folder(path).map_err(failed)
+}
+
+/// Refuses a file that is not there, or is something else. Nothing is made.
+pub(super) fn check(path: &Path, application_id: i64) -> Result<(), CatalogError> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => CatalogError::Unusable(format!(
+            "there is no catalog at {}; name the data folder of a server that has been started once",
+            path.display()
+        )),
+        _ => CatalogError::Unusable(format!("the catalog {} cannot be opened: {error}", path.display())),
+    };
+    check_header(path, application_id, File::open(path).map_err(failed)?).map_err(failed)?
+}
+
+/// Makes the name of the file durable.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    File::open(folder).and_then(|folder| folder.sync_all())
 }
 
-fn create(path: &Path) -> io::Result<File> {
+/// Makes a new file that only its owner can read.
+pub(super) fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

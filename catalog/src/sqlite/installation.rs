@@ -1,5 +1,6 @@
 //! The one row that says which system this is, and its keys.
 
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{Sqlite, Transaction};
 use weir_meter::InstallationId;
 use weir_meter::environment::Entropy;
@@ -33,8 +34,12 @@ pub(super) async fn ensure(
         .await
         .map_err(failed("make the installation"))?;
     }
+    read(tx).await
+}
+
+pub(super) async fn read(connection: &mut SqliteConnection) -> Result<Installation, CatalogError> {
     let row = sqlx::query("SELECT id, incarnation, created_at_us, hash_key, position_key FROM installation")
-        .fetch_optional(&mut **tx)
+        .fetch_optional(connection)
         .await
         .map_err(failed("read the installation"))?
         .ok_or_else(|| damaged("installation", "its row is missing, and with it every key"))?;

@@ -39,7 +39,8 @@ pub(super) async fn migrate(
     path: &str,
     now_us: i64,
 ) -> Result<bool, CatalogError> {
-    let applied = applied(tx, path).await?;
+    claim(tx, path).await?;
+    let applied = applied(tx).await?;
     check_known(&applied, migrations, path)?;
     for (index, migration) in migrations.iter().enumerate().skip(applied.len()) {
         tracing::info!(name = migration.name, path, "bringing the catalog's tables up to date");
@@ -77,14 +78,38 @@ pub(super) async fn is_catalog(connection: &mut SqliteConnection, path: &str) ->
     Ok(false)
 }
 
-/// Migrations that have run, oldest first. An empty database is claimed.
-async fn applied(tx: &mut Transaction<'_, Sqlite>, path: &str) -> Result<Vec<Applied>, CatalogError> {
+/// For those who only read: a catalog whose tables are of exactly the version that this code knows.
+pub(super) async fn check_newest(connection: &mut SqliteConnection, path: &str) -> Result<(), CatalogError> {
+    let version = check_usable(connection, path).await?;
+    if version < MIGRATIONS.len() {
+        return Err(CatalogError::Unusable(format!(
+            "{path} has tables of version {version} and this program reads {}; start the server once with \
+             `weir serve`, which brings them up to date",
+            MIGRATIONS.len()
+        )));
+    }
+    Ok(())
+}
+
+/// A catalog of this version or an older one, which is returned.
+pub(super) async fn check_usable(
+    connection: &mut SqliteConnection,
+    path: &str,
+) -> Result<usize, CatalogError> {
+    if !is_catalog(connection, path).await? {
+        return Err(CatalogError::Unusable(format!(
+            "{path} is empty; start the server once with `weir serve`, which makes the tables"
+        )));
+    }
+    let applied = applied(connection).await?;
+    check_known(&applied, MIGRATIONS, path)?;
+    Ok(applied.len())
+}
+
+/// Makes an empty database a catalog; refuses another program's.
+async fn claim(tx: &mut Transaction<'_, Sqlite>, path: &str) -> Result<(), CatalogError> {
     if is_catalog(tx, path).await? {
-        let rows = sqlx::query("SELECT version, name, checksum FROM migrations ORDER BY version")
-            .fetch_all(&mut **tx)
-            .await
-            .map_err(failed("read the migrations"))?;
-        return rows.iter().map(read_applied).collect();
+        return Ok(());
     }
     sqlx::raw_sql(
         "PRAGMA application_id = 0x57454952;
@@ -98,7 +123,16 @@ async fn applied(tx: &mut Transaction<'_, Sqlite>, path: &str) -> Result<Vec<App
     .execute(&mut **tx)
     .await
     .map_err(failed("begin the tables"))?;
-    Ok(Vec::new())
+    Ok(())
+}
+
+/// Migrations that have run, oldest first.
+async fn applied(connection: &mut SqliteConnection) -> Result<Vec<Applied>, CatalogError> {
+    let rows = sqlx::query("SELECT version, name, checksum FROM migrations ORDER BY version")
+        .fetch_all(connection)
+        .await
+        .map_err(failed("read the migrations"))?;
+    rows.iter().map(read_applied).collect()
 }
 
 fn read_applied(row: &SqliteRow) -> Result<Applied, CatalogError> {

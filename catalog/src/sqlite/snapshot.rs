@@ -166,7 +166,7 @@ pub(super) async fn revision(connection: &mut SqliteConnection) -> Result<u64, C
     number(&row, "revision")
 }
 
-async fn frontiers(connection: &mut SqliteConnection) -> Result<Vec<Frontier>, CatalogError> {
+pub(super) async fn frontiers(connection: &mut SqliteConnection) -> Result<Vec<Frontier>, CatalogError> {
     let rows = sqlx::query("SELECT * FROM frontiers ORDER BY epoch, partition")
         .fetch_all(connection)
         .await

@@ -1,5 +1,7 @@
 //! The suite against SQLite, and what only concerns its file.
 
+mod offline;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 use weir_catalog::sqlite::{SqliteCatalog, SqliteOptions};
-use weir_catalog::{Catalog, CatalogError, CommitOutcome};
+use weir_catalog::{Catalog, CatalogError, CommitOutcome, MeterUpdate};
 
 use crate::place::{
     CountingEntropy, FixedClock, Place, at, draft, flush, meter_id, namespace, range, ready, writer,
@@ -56,6 +58,18 @@ impl SqlitePlace {
         let mut connection = self.raw().await;
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
+    }
+
+    /// The file as the first version of the tables left it.
+    async fn make_first_version(&self) {
+        self.open().await.close().await;
+        self.execute(
+            "DELETE FROM migrations WHERE version > 1;
+             DROP TABLE floors; DROP TABLE wide_meters;
+             DROP INDEX segments_listed; DROP INDEX segments_delisted; DROP INDEX meters_by_slug;
+             ALTER TABLE segments DROP COLUMN dropped_rows",
+        )
+        .await;
     }
 
     async fn rows(&self, sql: &str) -> Vec<(i64, i64, i64, i64)> {
@@ -140,6 +154,25 @@ async fn opening_again_changes_no_table() {
     assert_eq!(applied, [(1, 32, at(0), 0), (2, 32, at(0), 0)]);
     place.open().await.close().await;
     assert_eq!((place.rows(schema).await, place.rows(versions).await), (tables, applied));
+}
+
+#[tokio::test]
+async fn a_catalog_of_the_first_version_goes_on() {
+    let place = SqlitePlace::new();
+    place.make_first_version().await;
+    let first = "INSERT INTO epochs VALUES (0, 'log', 3, 60, 0, NULL);
+         INSERT INTO writers VALUES (x'0000000000000000000000000000a001', zeroblob(16), 0, NULL);
+         INSERT INTO frontiers VALUES (0, 0, 5, 0, zeroblob(16));
+         INSERT INTO segments VALUES (x'00000000000000000000000000005001', 'rows', 0,
+             x'0000000000000000000000000000a001', 5, 1, NULL, NULL, 'x', 0, 7, NULL);
+         INSERT INTO coverage VALUES (x'00000000000000000000000000005001', 0, 0, 0, 5, 0, 1, 0,
+             '{\"mode\":\"all_but\",\"list\":[]}')";
+    place.execute(first).await;
+    let catalog = place.open().await;
+    let listing = catalog.listing().await.unwrap();
+    assert_eq!((listing.frontier(0, 0), listing.segments[0].new.dropped_rows), (5, 0));
+    assert_eq!(catalog.commit(flush(writer(1), 2, range(0, 5, 9))).await.unwrap(), CommitOutcome::Committed);
+    assert!(place.try_open().await.unwrap().integrity().await.is_empty());
 }
 
 #[tokio::test]
@@ -238,6 +271,58 @@ async fn owners_and_times_say_who_and_when() {
     assert_eq!(place.rows(revisions).await, [(1, 12_000_000, 1, 1)]);
 }
 
+/// Two days of seconds, before that one row for each hour: the one that got furthest.
+#[tokio::test]
+async fn old_times_are_thinned_to_hours() {
+    const HOUR_S: i64 = 3_600;
+    let place = SqlitePlace::new();
+    let catalog = ready(&place).await;
+    let mut next = [0_u64; 2];
+    let mut at_second = async |partition: u32, second: i64| {
+        let from = next[partition as usize];
+        next[partition as usize] += 1;
+        let mut commit = flush(
+            writer(1),
+            1 + u128::from(partition) * 1_000 + u128::from(from),
+            range(partition, from, from + 1),
+        );
+        commit.now_us = second * 1_000_000;
+        assert_eq!(catalog.commit(commit).await.unwrap(), CommitOutcome::Committed);
+    };
+    let begin = 100 * HOUR_S;
+    // The clock is set back in the first hour: the second 300 got furthest.
+    for second in [10, 3_599, 300] {
+        at_second(0, begin + second).await;
+    }
+    for second in [0, 1, 2, HOUR_S - 1] {
+        at_second(0, begin + HOUR_S + second).await;
+        at_second(1, begin + HOUR_S + second).await;
+    }
+    let times = async |partition: u32| -> Vec<(i64, i64)> {
+        let sql = format!(
+            "SELECT second, next_offset, 0, 0 FROM frontier_times WHERE partition = {partition} ORDER BY second"
+        );
+        place.rows(&sql).await.into_iter().map(|row| (row.0 - begin, row.1)).collect()
+    };
+    // An hour later than two days after the first one: that hour is thinned, the next is not yet.
+    at_second(0, begin + 49 * HOUR_S + 5).await;
+    let second_hour = [(HOUR_S, 4), (HOUR_S + 1, 5), (HOUR_S + 2, 6), (2 * HOUR_S - 1, 7)];
+    let mut expected = vec![(300, 3)];
+    expected.extend(second_hour);
+    expected.push((49 * HOUR_S + 5, 8));
+    assert_eq!(times(0).await, expected);
+    assert_eq!(times(1).await.len(), 4, "each partition in its own time");
+    // Later in the same hour nothing is looked at; in the next one it is.
+    at_second(0, begin + 49 * HOUR_S + 6).await;
+    assert_eq!(times(0).await.len(), 7);
+    at_second(0, begin + 50 * HOUR_S).await;
+    at_second(1, begin + 500 * HOUR_S).await;
+    let expected =
+        [(300, 3), (2 * HOUR_S - 1, 7), (49 * HOUR_S + 5, 8), (49 * HOUR_S + 6, 9), (50 * HOUR_S, 10)];
+    assert_eq!(times(0).await, expected);
+    assert_eq!(times(1).await, [(2 * HOUR_S - 1, 4), (500 * HOUR_S, 5)]);
+}
+
 #[tokio::test]
 async fn a_namespace_has_room_for_so_many_meters() {
     let mut place = SqlitePlace::new();
@@ -263,4 +348,15 @@ async fn a_namespace_has_room_for_so_many_meters() {
     let text = create(&full, 6).await.unwrap_err();
     assert!(text.contains("deleted ones included"), "{text}");
     create(&other, 7).await.unwrap();
+    // A change of the group-by takes room like a meter; one of the words takes none.
+    let regroup = async |namespace| {
+        catalog.update_meter(namespace, "m4", MeterUpdate::default(), at(4)).await.map_err(|e| e.to_string())
+    };
+    assert_eq!(regroup(&other).await.unwrap().unwrap().generation, 2);
+    let words = MeterUpdate { name: Some("New".to_owned()), ..MeterUpdate::default() };
+    catalog.update_meter(&other, "m4", words, at(4)).await.unwrap().unwrap();
+    let grouped = MeterUpdate { group_by: draft("any").group_by, ..MeterUpdate::default() };
+    let refused = catalog.update_meter(&other, "m4", grouped, at(5)).await.map_err(|e| e.to_string());
+    assert!(refused.unwrap_err().contains("each change of a group-by"));
+    assert_eq!(catalog.meter(&other, "m4").await.unwrap().unwrap().generation, 2);
 }
