@@ -1,5 +1,5 @@
 //! A catalog and a store in a folder of their own, and the part of the aggregator that tests need:
-//! rows into the head, pieces to rest.
+//! rows into the head, pieces to rest, and segments in the place of others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,19 +11,20 @@ use http_body_util::BodyExt as _;
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 use weir_catalog::sqlite::{SqliteCatalog, SqliteOptions};
-use weir_catalog::{Catalog, Commit, CommitOutcome, FrontierMove, MeterDraft};
+use weir_catalog::{Catalog, Commit, CommitOutcome, FrontierMove, MeterDraft, Swap, SwapOutcome};
 use weir_meter::environment::{Clock, Entropy};
 use weir_meter::fold::{FoldEvent, FoldScratch, Folder};
 use weir_meter::hash::HashKey;
-use weir_meter::window::MINUTE_US;
+use weir_meter::segment::{Coverage, Generations, NewSegment, Segment, SegmentKind};
+use weir_meter::window::{FOLD_VERSION, MINUTE_US};
 use weir_meter::{
-    Aggregation, ContentHash, Coordinates, IdentityHash, Meter, MeterId, Namespace, OffsetRange, RequestId,
-    WriterId,
+    Aggregation, ContentHash, Coordinates, Generation, IdentityHash, Meter, MeterId, Namespace, OffsetRange,
+    RequestId, WriterId,
 };
-use weir_query::{QueryOptions, QueryParts, QueryService};
+use weir_query::{Ask, QueryError, QueryOptions, QueryParts, QueryService, UsageAnswer, UsageParams};
 use weir_store::local::LocalStore;
 use weir_store::row::RowEvent;
-use weir_store::{Fate, PieceSnapshot, Row, Store};
+use weir_store::{Fate, Merge, PieceSnapshot, Retention, Row, Store};
 
 /// 2024-01-01T00:00:00Z.
 pub(crate) const NOW_US: i64 = 1_704_067_200_000_000;
@@ -146,7 +147,10 @@ impl World {
             group_by: groups.iter().map(|(key, path)| ((*key).to_owned(), (*path).to_owned())).collect(),
             event_from_us: None,
         };
-        let id = MeterId(slug.bytes().fold(1, |id, byte| (id << 8) | u128::from(byte)));
+        // Slugs are used again, ids are not.
+        let revision = self.catalog.listing().await.unwrap().revision;
+        let id =
+            MeterId(slug.bytes().fold(u128::from(revision) + 1, |id, byte| (id << 8) | u128::from(byte)));
         self.catalog.create_meter(&self.namespace, draft, id, NOW_US).await.unwrap()
     }
 
@@ -211,6 +215,85 @@ impl World {
         }
     }
 
+    /// Makes one segment of the first listed segments of rows.
+    pub(crate) async fn merge_rows(&self, count: usize) {
+        let inputs = self.first_of(SegmentKind::Rows, 0, count).await;
+        if inputs.len() < 2 {
+            return;
+        }
+        let coverage = Coverage { ranges: ranges_of(&inputs), ..inputs[0].new.coverage.clone() };
+        let added = self.store.merge(WRITER, merge(inputs.clone(), coverage, BTreeMap::new())).await.unwrap();
+        self.swap(&inputs, vec![added]).await;
+    }
+
+    /// Makes one segment of minutes and one of hours of the first listed segments of windows, with
+    /// their members, for the meters that live and that all of them have folded.
+    pub(crate) async fn compact(&self, count: usize) {
+        let inputs = self.first_of(SegmentKind::Windows, 60, count).await;
+        if inputs.len() < 2 {
+            return;
+        }
+        let ranges = ranges_of(&inputs);
+        let (revision, meters) = self.catalog.live_meters().await.unwrap();
+        let (folded, not): (Vec<_>, Vec<_>) =
+            meters.iter().partition(|meter| inputs.iter().all(|input| input.new.coverage.covers(meter)));
+        let generations: BTreeMap<_, _> =
+            folded.iter().map(|meter| (meter.key(), meter.namespace.clone())).collect();
+        let coverage = |window_size_s| Coverage {
+            ranges: ranges.clone(),
+            revision,
+            fold_version: FOLD_VERSION,
+            window_size_s,
+            generations: Generations::AllBut(not.iter().map(|meter| meter.key()).collect()),
+        };
+        let mut removed: Vec<Arc<Segment>> = self.catalog.listing().await.unwrap().segments.clone();
+        removed.retain(|segment| {
+            segment.new.kind != SegmentKind::Rows
+                && segment
+                    .new
+                    .coverage
+                    .ranges
+                    .iter()
+                    .any(|held| ranges.iter().any(|range| range.overlaps(held)))
+        });
+        let mut added = Vec::new();
+        for (kind, size_s) in
+            [SegmentKind::Windows, SegmentKind::Members].into_iter().flat_map(|k| [(k, 60), (k, 3_600)])
+        {
+            let minutes = removed.iter().filter(|s| s.new.kind == kind && s.new.coverage.window_size_s == 60);
+            let merge = merge(minutes.cloned().collect(), coverage(size_s), generations.clone());
+            added.push(self.store.merge(WRITER, merge).await.unwrap());
+        }
+        self.swap(&removed, added).await;
+    }
+
+    /// Deletes everything that has been replaced.
+    pub(crate) async fn forget(&self) {
+        let forgotten = self.catalog.forget_segments(NOW_US + 1).await.unwrap();
+        self.store.remove(&forgotten).await.unwrap();
+    }
+
+    /// The first listed segments of a kind and size, in the order of the log.
+    async fn first_of(&self, kind: SegmentKind, size_s: u32, count: usize) -> Vec<Arc<Segment>> {
+        let mut found: Vec<Arc<Segment>> = self.catalog.listing().await.unwrap().segments.clone();
+        found.retain(|s| s.new.kind == kind && s.new.coverage.window_size_s == size_s);
+        found.sort_by_key(|s| s.new.coverage.ranges.iter().map(|r| (r.from, r.partition)).min());
+        found.truncate(count);
+        found
+    }
+
+    async fn swap(&self, removed: &[Arc<Segment>], add: Vec<NewSegment>) {
+        let remove = removed.iter().map(|segment| segment.new.segment).collect();
+        let swap = Swap { writer: WRITER, remove, add, now_us: NOW_US };
+        assert_eq!(self.catalog.swap(swap).await.unwrap(), SwapOutcome::Swapped);
+    }
+
+    /// Asks a question that comes as a query string.
+    pub(crate) async fn usage(&self, meter: &str, query: &str) -> Result<UsageAnswer, QueryError> {
+        let params = UsageParams::from_query(query).unwrap();
+        self.service.usage(&self.namespace, meter, params, Ask::default()).await
+    }
+
     pub(crate) async fn request(
         &self,
         method: Method,
@@ -257,5 +340,35 @@ impl World {
             }),
             stored_at_us: self.record_time_us + 5,
         }
+    }
+}
+
+/// The offsets of segments, with ranges that touch as one.
+fn ranges_of(segments: &[Arc<Segment>]) -> Vec<OffsetRange> {
+    let mut ranges: Vec<OffsetRange> = segments.iter().flat_map(|s| s.new.coverage.ranges.clone()).collect();
+    ranges.sort();
+    let mut joined: Vec<OffsetRange> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if last.partition == range.partition && last.to == range.from => last.to = range.to,
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+fn merge(
+    inputs: Vec<Arc<Segment>>,
+    coverage: Coverage,
+    generations: BTreeMap<Generation, Namespace>,
+) -> Merge {
+    Merge {
+        kind: inputs[0].new.kind,
+        level: inputs.iter().map(|input| input.new.level).max().unwrap() + 1,
+        inputs,
+        coverage,
+        generations: Arc::new(generations),
+        retention: Retention::default(),
+        stop: Arc::default(),
     }
 }
