@@ -3,7 +3,9 @@
 
 mod events;
 mod explain;
+mod floors;
 mod http;
 mod positions;
+mod reading;
 mod splits;
 mod world;

@@ -100,3 +100,58 @@ async fn nothing_is_answered_before_a_restart_has_caught_up() {
     let (status, _, body) = world.request(Method::GET, "/api/v1/meters/n/query", &[], "").await;
     assert_eq!(status, StatusCode::OK, "{body}");
 }
+
+#[tokio::test]
+async fn an_answer_can_be_had_again_in_json_and_csv() {
+    let mut world = World::new().await;
+    world.request(Method::POST, "/api/v1/meters", &[], METER).await;
+    world.take(0, &[event()]);
+    world.take(1, &[event(), event()]);
+    let path = "/api/v1/meters/n/query?windowSize=DAY&groupBy=subject";
+    for accept in ["application/json", "text/csv"] {
+        let (_, headers, first) = world.request(Method::GET, path, &[("accept", accept)], "").await;
+        let token = headers["weir-position"].to_str().unwrap().to_owned();
+        world.take(0, &[event()]);
+        world.flush(accept == "text/csv").await;
+        world.take(1, &[event()]);
+        let asked = [("accept", accept), ("weir-position", token.as_str())];
+        let (status, headers, again) = world.request(Method::GET, path, &asked, "").await;
+        assert_eq!(status, StatusCode::OK, "{again}");
+        assert_eq!((again, headers["weir-position"].to_str().unwrap()), (first.clone(), token.as_str()));
+        let (_, headers, now) = world.request(Method::GET, path, &[("accept", accept)], "").await;
+        assert!(now != first && headers["weir-position"].to_str().unwrap() != token);
+    }
+    let (_, body) = ask(&world, &world.service.current_position(&world.namespace).await.unwrap()).await;
+    assert!(body.contains(r#""value":7,"#), "{body}");
+}
+
+#[tokio::test]
+async fn an_exact_position_is_waited_for_and_names_its_meter() {
+    let options = QueryOptions { position_wait: Duration::from_millis(100), ..QueryOptions::default() };
+    let mut world = World::with(options).await;
+    world.request(Method::POST, "/api/v1/meters", &[], METER).await;
+    world.take(0, &[event(), event()]);
+    let incarnation = world.catalog.installation().incarnation;
+    let revision = world.catalog.listing().await.unwrap().revision;
+    let at = |offset, revision| {
+        let offsets = vec![(0, offset)];
+        let position =
+            Position { kind: PositionKind::Exactly, incarnation, epoch: world.epoch, offsets, revision };
+        PositionKey::new(world.catalog.installation().position_key).seal(&position, "default", [8; 12])
+    };
+    for (offset, revision, status) in [
+        (1, revision, StatusCode::OK),
+        (3, revision, StatusCode::GATEWAY_TIMEOUT),
+        (1, revision + 1, StatusCode::GATEWAY_TIMEOUT),
+        (1, 0, StatusCode::NOT_FOUND),
+    ] {
+        let (got, body) = ask(&world, &at(offset, revision)).await;
+        assert_eq!(got, status, "{body}");
+        assert!(got != StatusCode::OK || body.contains(r#""value":1,"#), "{body}");
+    }
+    // The events below it, too.
+    let headers = [("weir-position", at(1, revision))];
+    let headers = headers.each_ref().map(|(name, token)| (*name, token.as_str()));
+    let (_, _, body) = world.request(Method::GET, "/api/v1/events", &headers, "").await;
+    assert_eq!(body.matches("\"event\":").count(), 1, "{body}");
+}
