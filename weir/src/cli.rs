@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use args::ExportCommand;
 pub use args::{Cli, Command, MetersCommand};
 
 use crate::client::Client;
 use crate::output::{self, Failure, Style};
 use crate::serve;
-use crate::{demo, logging, meters, query, send};
+use crate::{backup, check, demo, export, logging, meters, query, segments, send};
 
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
@@ -52,13 +53,34 @@ async fn run(command: Command) -> Result<(), Failure> {
             MetersCommand::Create(args) => {
                 meters::create(&Client::new(&args.server.url)?, &args.meter()?, args.format).await
             }
+            MetersCommand::Show { meter, format, server } => {
+                meters::show(&Client::new(&server.url)?, &meter, format).await
+            }
+            MetersCommand::Update(args) => {
+                let client = Client::new(&args.server.url)?;
+                meters::update(&client, &args.meter, &args.change()?, args.format).await
+            }
             MetersCommand::Delete { server, meter } => {
                 meters::delete(&Client::new(&server.url)?, &meter).await
             }
         },
         Command::Query(args) => {
-            query::run(&Client::new(&args.server.url)?, &args.meter, &args.question()?, args.format).await
+            let client = Client::new(&args.server.url)?;
+            query::run(&client, &args.meter, &args.question()?, args.position.as_deref(), args.format).await
         }
+        Command::Segments(args) => segments::run(&args.folder.place()?, args.options()).await,
+        Command::Check(args) => Box::pin(check::run(&args.place()?, args.windows)).await,
+        Command::Backup(args) => Box::pin(backup::run(&args.folder.place()?, &args.target)).await,
+        Command::Restore(args) => Box::pin(backup::run_restore(&args.backup, &args.data_dir)).await,
+        Command::Export { command } => match command {
+            ExportCommand::Events(args) => {
+                export::run_events(&args.folder.place()?, &args.events()?, &args.output.output()).await
+            }
+            ExportCommand::Windows(args) => {
+                let (place, wanted) = (args.folder.place()?, args.windows()?);
+                Box::pin(export::run_windows(&place, &wanted, &args.output.output())).await
+            }
+        },
         Command::Demo(args) => Box::pin(demo::run(&args.options())).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

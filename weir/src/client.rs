@@ -121,7 +121,7 @@ impl Client {
             .header(header::CONTENT_TYPE, "application/cloudevents-batch+json")
             .body(batch);
         let response = self.answer(request).await?;
-        Ok(response.headers().get(POSITION_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned))
+        Ok(position_of(&response))
     }
 
     /// Every living meter, each as the JSON text the server wrote.
@@ -145,6 +145,21 @@ impl Client {
         self.text(self.request(Method::POST, &["meters"]).json(meter)).await
     }
 
+    /// A meter as JSON.
+    pub async fn meter(&self, id_or_slug: &str) -> Result<String, ClientError> {
+        self.text(self.request(Method::GET, &["meters", id_or_slug])).await
+    }
+
+    /// Changes a meter; the answer is the meter as JSON.
+    pub async fn update_meter(&self, id_or_slug: &str, change: &Value) -> Result<String, ClientError> {
+        self.text(self.request(Method::PUT, &["meters", id_or_slug]).json(change)).await
+    }
+
+    /// How far a meter's windows have come, as JSON.
+    pub async fn progress(&self, id_or_slug: &str) -> Result<String, ClientError> {
+        self.text(self.request(Method::GET, &["info", "progress", id_or_slug])).await
+    }
+
     pub async fn delete_meter(&self, id_or_slug: &str) -> Result<(), ClientError> {
         self.answer(self.request(Method::DELETE, &["meters", id_or_slug])).await.map(|_| ())
     }
@@ -156,11 +171,23 @@ impl Client {
         question: &Value,
         position: Option<&str>,
     ) -> Result<String, ClientError> {
+        self.query_with_position(meter, question, position).await.map(|(answer, _)| answer)
+    }
+
+    /// As [`Client::query`], with the position that the answer is as of.
+    pub async fn query_with_position(
+        &self,
+        meter: &str,
+        question: &Value,
+        position: Option<&str>,
+    ) -> Result<(String, Option<String>), ClientError> {
         let mut request = self.request(Method::POST, &["meters", meter, "query"]).json(question);
         if let Some(position) = position {
             request = request.header(POSITION_HEADER, position);
         }
-        self.text(request).await
+        let response = self.answer(request).await?;
+        let answered = position_of(&response);
+        Ok((self.body(response).await?, answered))
     }
 
     /// The position of everything that the server has acknowledged so far.
@@ -206,6 +233,10 @@ impl Client {
 
     async fn text(&self, request: RequestBuilder) -> Result<String, ClientError> {
         let response = self.answer(request).await?;
+        self.body(response).await
+    }
+
+    async fn body(&self, response: Response) -> Result<String, ClientError> {
         let body = response.bytes().await.map_err(|error| self.transport(&error))?;
         String::from_utf8(body.into()).map_err(|_| ClientError::Strange {
             url: self.url().to_owned(),
@@ -238,4 +269,8 @@ impl Client {
             ClientError::BrokenOff { url, reason }
         }
     }
+}
+
+fn position_of(response: &Response) -> Option<String> {
+    response.headers().get(POSITION_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }

@@ -1,4 +1,7 @@
-//! `weir meters`: lists, makes and deletes meters over the public API.
+//! `weir meters`: lists, shows, makes, changes and deletes meters over the public API.
+
+mod show;
+mod update;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -7,6 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::client::Client;
 use crate::output::{self, Column, Failure, Grid, Style};
 use std::collections::BTreeMap;
+
+pub use show::show;
+pub use update::{Change, update};
 
 /// How data is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -75,6 +81,8 @@ struct Shown {
     value_property: Option<String>,
     #[serde(default)]
     group_by: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    warning: Option<String>,
 }
 
 pub async fn list(client: &Client, format: Format) -> Result<(), Failure> {
@@ -84,8 +92,10 @@ pub async fn list(client: &Client, format: Format) -> Result<(), Failure> {
     }
     let names = ["slug", "event type", "aggregation", "value", "group by", "id"];
     let mut grid = Grid::new(names.into_iter().map(Column::text).collect());
+    let mut warnings = Vec::new();
     for meter in &meters {
         let meter: Shown = client.parsed(meter.get())?;
+        warnings.extend(meter.warning.map(|warning| format!("warning: {}: {warning}", meter.slug)));
         let groups: Vec<String> = meter
             .group_by
             .unwrap_or_default()
@@ -108,7 +118,9 @@ pub async fn list(client: &Client, format: Format) -> Result<(), Failure> {
         output::note("there are no meters yet; `weir meters create --help` shows how to make one");
         return Ok(());
     }
-    output::data(&grid.table(Style::of_stdout()))
+    output::data(&grid.table(Style::of_stdout()))?;
+    warnings.iter().for_each(|warning| output::note(warning));
+    Ok(())
 }
 
 pub async fn create(client: &Client, meter: &NewMeter, format: Format) -> Result<(), Failure> {

@@ -8,8 +8,8 @@ mod table;
 use std::io::{ErrorKind, IsTerminal, Write};
 
 pub use bar::{bar, grouped_digits};
-pub use failure::{EXIT_FAILURE, EXIT_USAGE, Failure};
-pub use table::{Column, Grid};
+pub use failure::{EXIT_FAILURE, EXIT_UNFINISHED, EXIT_USAGE, Failure};
+pub use table::{Column, Grid, csv_line};
 
 /// What the reader's terminal can show.
 #[derive(Clone, Copy, Debug)]

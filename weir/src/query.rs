@@ -61,14 +61,32 @@ impl Question {
     }
 }
 
-pub async fn run(client: &Client, meter: &str, question: &Question, format: Format) -> Result<(), Failure> {
-    // Whoever asks after a `weir send` wants to see what it sent, all of it.
-    let position = client.position().await?;
-    let text = client.query(meter, &question.body(), Some(&position)).await?;
+/// Asks, and prints the answer; with a position, the one that it stands for.
+pub async fn run(
+    client: &Client,
+    meter: &str,
+    question: &Question,
+    position: Option<&str>,
+    format: Format,
+) -> Result<(), Failure> {
+    let position = match position {
+        Some(position) => position.trim().to_owned(),
+        // Whoever asks after a `weir send` wants to see what it sent, all of it.
+        None => client.position().await?,
+    };
+    let (text, answered) = client.query_with_position(meter, &question.body(), Some(&position)).await?;
+    print(client, &text, question, format)?;
+    if let Some(answered) = answered {
+        output::note(&format!("position: {answered}"));
+    }
+    Ok(())
+}
+
+fn print(client: &Client, text: &str, question: &Question, format: Format) -> Result<(), Failure> {
     if format == Format::Json {
         return output::data(&(text.trim_end().to_owned() + "\n"));
     }
-    let answer: Answer<'_> = client.parsed(&text)?;
+    let answer: Answer<'_> = client.parsed(text)?;
     let grid = answer.grid(&question.group_by);
     if format == Format::Csv {
         return output::data(&grid.csv());

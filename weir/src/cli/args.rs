@@ -1,5 +1,7 @@
 //! Every command and flag, with the help that a newcomer reads.
 
+mod folder;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,9 +9,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub(super) use folder::ExportCommand;
+use folder::{BackupArgs, CheckArgs, RestoreArgs, SegmentsArgs};
+
 use crate::client::DEFAULT_URL;
 use crate::demo;
-use crate::meters::{Format, NewMeter};
+use crate::meters::{Change, Format, NewMeter};
 use crate::output::Failure;
 use crate::query::{Question, times};
 use crate::send;
@@ -49,13 +54,26 @@ Examples:
     Config(SettingFlags),
     /// Send events from a file or a pipe
     Send(SendArgs),
-    /// List, create and delete meters
+    /// List, show, create, change and delete meters
     Meters {
         #[command(subcommand)]
         command: MetersCommand,
     },
     /// Ask a meter
     Query(QueryArgs),
+    /// List the segments that data at rest consists of
+    Segments(SegmentsArgs),
+    /// Prove that a data folder is whole, or name everything that is wrong with it
+    Check(CheckArgs),
+    /// Copy a data folder, also while its server runs
+    Backup(BackupArgs),
+    /// Make a data folder of a backup
+    Restore(RestoreArgs),
+    /// Write events or windows to a Parquet or CSV file
+    Export {
+        #[command(subcommand)]
+        command: ExportCommand,
+    },
     /// See it work: a server of its own, 28,834 real flights, and questions about them
     Demo(DemoArgs),
     /// Print completions for a shell
@@ -129,6 +147,22 @@ pub enum MetersCommand {
     },
     /// Create a meter; it counts events that came before it, too
     Create(CreateArgs),
+    /// Show a meter, and how far its windows have come
+    #[command(after_help = "\
+Examples:
+  weir meters show distance
+  weir meters show distance --format json")]
+    Show {
+        /// Slug or id
+        meter: String,
+        /// How to print it; json is the meter as the server wrote it
+        #[arg(long, default_value = "table")]
+        format: Format,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Change what a meter is called or grouped by; what it counts stays
+    Update(UpdateArgs),
     /// Delete a meter; the events stay
     Delete {
         /// Slug or id
@@ -192,6 +226,64 @@ impl CreateArgs {
     }
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  weir meters update distance --name 'Miles flown'
+  weir meters update distance --group-by origin='$.origin' --group-by tail='$.tailnum'
+  weir meters update distance --no-group-by
+
+What is not named stays as it is; --group-by and --metadata replace all there were. With another
+group-by the meter is right at once, and slower until its windows have been folded anew: see
+`weir meters show`.")]
+pub struct UpdateArgs {
+    /// Slug or id
+    pub(super) meter: String,
+    /// Name for people
+    #[arg(long)]
+    name: Option<String>,
+    /// What the meter is for
+    #[arg(long)]
+    description: Option<String>,
+    /// A key to group and filter by, and its JSONPath; may be given several times
+    #[arg(long, value_name = "KEY=PATH", value_parser = pair)]
+    group_by: Vec<(String, String)>,
+    /// No key to group and filter by
+    #[arg(long, conflicts_with = "group_by")]
+    no_group_by: bool,
+    /// A key and a text to keep with the meter; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    metadata: Vec<(String, String)>,
+    /// No metadata
+    #[arg(long, conflicts_with = "metadata")]
+    no_metadata: bool,
+    /// How to print the meter: its id alone, or all of it
+    #[arg(long, default_value = "table")]
+    pub(super) format: Format,
+    #[command(flatten)]
+    pub(super) server: Server,
+}
+
+impl UpdateArgs {
+    pub fn change(&self) -> Result<Change, Failure> {
+        let map = |pairs: &[(String, String)], none: bool| {
+            (none || !pairs.is_empty()).then(|| pairs.iter().cloned().collect())
+        };
+        let change = Change {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            group_by: map(&self.group_by, self.no_group_by),
+            metadata: map(&self.metadata, self.no_metadata),
+        };
+        if change == Change::default() {
+            return Err(Failure::usage("nothing is to be changed").advice(
+                "--name, --description, --group-by or --metadata; `weir meters update --help` has examples",
+            ));
+        }
+        Ok(change)
+    }
+}
+
 /// Windows of time.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Window {
@@ -206,7 +298,10 @@ enum Window {
 Examples:
   weir query distance
   weir query distance --from 2013-03-01 --to 2013-04-01 --window day --tz America/New_York
-  weir query distance --group-by subject --filter origin=JFK --filter origin=LGA --format csv")]
+  weir query distance --group-by subject --filter origin=JFK --filter origin=LGA --format csv
+  weir query distance --position TOKEN      (the same answer again, whatever has come since)
+
+Each answer's own position is told on stderr.")]
 pub struct QueryArgs {
     /// Slug or id of the meter
     pub(super) meter: String,
@@ -231,6 +326,10 @@ pub struct QueryArgs {
     /// Only events with this value of a key; several values of one key mean any of them
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     filter: Vec<(String, String)>,
+    /// A position: of an earlier answer, to be answered as of exactly it; of `weir send`, to include what it
+    /// sent [default: include everything acknowledged so far]
+    #[arg(long, value_name = "TOKEN")]
+    pub(super) position: Option<String>,
     /// How to print the answer
     #[arg(long, default_value = "table")]
     pub(super) format: Format,

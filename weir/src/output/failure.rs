@@ -12,6 +12,8 @@ use crate::settings::SettingsError;
 pub const EXIT_FAILURE: u8 = 1;
 /// The command was asked something that it does not understand.
 pub const EXIT_USAGE: u8 = 2;
+/// The command could not look, so it can say neither that all is well nor that it is not.
+pub const EXIT_UNFINISHED: u8 = 2;
 
 /// The end of a command that did not work out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,15 @@ impl Failure {
     pub fn advice(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
+    }
+
+    pub fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    pub fn code(&self) -> u8 {
+        self.code
     }
 
     pub fn exit_code(&self) -> ExitCode {

@@ -89,7 +89,8 @@ fn cell(text: &str, right: bool) -> Cell {
     Cell::new(visible).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left })
 }
 
-fn csv_line(out: &mut String, cells: &[&str]) {
+/// Appends one line of CSV.
+pub fn csv_line(out: &mut String, cells: &[&str]) {
     for (index, cell) in cells.iter().enumerate() {
         if index > 0 {
             out.push(',');

@@ -34,6 +34,14 @@ pub fn instant(flag: &str, text: &str, zone: &TimeZone) -> Result<String, Failur
     )
 }
 
+/// The same as microseconds since 1970, of a text that means UTC where it names no offset.
+pub fn microseconds(flag: &str, text: Option<&str>) -> Result<Option<i64>, Failure> {
+    let Some(text) = text else { return Ok(None) };
+    let instant = instant(flag, text, &TimeZone::UTC)?;
+    let time_us = instant.parse::<Timestamp>().map(|instant| instant.as_microsecond());
+    time_us.map(Some).map_err(|error| Failure::usage(format!("{flag} `{text}`: {error}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

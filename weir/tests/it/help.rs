@@ -16,7 +16,7 @@ fn help(path: &[&str]) -> String {
 
 #[test]
 fn help_of_every_command() {
-    let paths: [&[&str]; 12] = [
+    let paths: [&[&str]; 21] = [
         &[],
         &["serve"],
         &["config"],
@@ -24,8 +24,17 @@ fn help_of_every_command() {
         &["meters"],
         &["meters", "list"],
         &["meters", "create"],
+        &["meters", "show"],
+        &["meters", "update"],
         &["meters", "delete"],
         &["query"],
+        &["segments"],
+        &["check"],
+        &["backup"],
+        &["restore"],
+        &["export"],
+        &["export", "events"],
+        &["export", "windows"],
         &["demo"],
         &["completions"],
         &["version"],

@@ -3,8 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod backup;
+mod check;
 mod commands;
 mod demo;
+mod export;
 mod fake;
+mod folder;
 mod help;
+mod inspect;
 mod splitter;
