@@ -14,8 +14,9 @@ use crate::convert::{BATCH_ROWS, StoredRows};
 /// Text of a batch that leaves at most, unless a single row has more.
 const OUTPUT_TEXT_BYTES: usize = 16 << 20;
 
-/// Batches that rows are picked from before those rows leave, at most: more would only be held longer.
-const PICKED_FROM_MAX: usize = 1_024;
+/// Batches that are read to their end and wait for rows picked from them to leave, at most. Where few
+/// rows stay, there could be as many as rows.
+const PASSED_BATCHES_MAX: usize = 16;
 
 /// A batch of rows at rest.
 pub(super) struct RowPage {
@@ -47,21 +48,24 @@ impl Page for RowPage {
 pub(super) struct Picks {
     /// From 1 on.
     number: u64,
+    batches_max: usize,
     batches: Vec<RecordBatch>,
     rows: Vec<(usize, usize)>,
     text_bytes: usize,
 }
 
 impl Picks {
-    pub(super) fn new() -> Self {
-        Self { number: 1, batches: Vec::new(), rows: Vec::new(), text_bytes: 0 }
+    /// Each input has a batch in memory anyhow.
+    pub(super) fn new(inputs: usize) -> Self {
+        let batches_max = inputs.saturating_add(PASSED_BATCHES_MAX);
+        Self { number: 1, batches_max, batches: Vec::new(), rows: Vec::new(), text_bytes: 0 }
     }
 
     /// True if the row belongs into the next batch.
     pub(super) fn is_full_for(&self, page: &RowPage, row: usize) -> bool {
         let with_row = self.text_bytes.saturating_add(page.stored.text_bytes(row));
         self.rows.len() >= BATCH_ROWS
-            || self.batches.len() >= PICKED_FROM_MAX
+            || self.batches.len() >= self.batches_max
             || (!self.rows.is_empty() && with_row > OUTPUT_TEXT_BYTES)
     }
 
@@ -78,7 +82,14 @@ impl Picks {
 
     /// The batch, if any row was picked, and its text; and begins the next one.
     pub(super) fn take(&mut self) -> Result<Option<(RecordBatch, usize)>, StoreError> {
-        let picks = std::mem::replace(self, Self { number: self.number.wrapping_add(1), ..Self::new() });
+        let next = Self {
+            number: self.number.wrapping_add(1),
+            batches_max: self.batches_max,
+            batches: Vec::new(),
+            rows: Vec::new(),
+            text_bytes: 0,
+        };
+        let picks = std::mem::replace(self, next);
         if picks.rows.is_empty() {
             return Ok(None);
         }

@@ -28,10 +28,10 @@ pub(super) fn merge(
     let Bared { inputs: bared, rows: rows_bared, dropped: dropped_events, files } =
         bare::make(shared, entropy, writer, merge, &rules)?;
     inputs.extend(bared);
+    let mut picks = Picks::new(inputs.len());
     let mut sorted = Sorted::<RowPage>::new(inputs)?;
     let mut file = SegmentWriter::new(shared, writer, segment, merge.kind, merge.coverage.clone());
     file.set_level(merge.level);
-    let mut picks = Picks::new();
     let (mut dropped, mut events_below) = (dropped_events, 0_u64);
     let mut last = None;
     while let Some((page, row)) = sorted.top() {
