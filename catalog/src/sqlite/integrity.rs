@@ -19,6 +19,8 @@ const PROBLEMS_MAX: usize = 100;
 
 /// A partition: epoch and number.
 type Partition = (u32, u32);
+/// One range of a segment.
+type Held<'a> = (OffsetRange, &'a Segment);
 
 pub(super) async fn problems(connection: &mut SqliteConnection) -> Result<Vec<String>, CatalogError> {
     let mut tx = connection.begin().await.map_err(failed("begin"))?;
@@ -179,7 +181,7 @@ fn counts(segment: &Segment, problems: &mut Vec<String>) {
 
 /// No two listed windows or members of one size cover the same generation at the same offset.
 fn counted_twice(listed: &[Segment], every_generation: &[Meter], problems: &mut Vec<String>) {
-    let mut places: BTreeMap<(&str, u32, Partition), Vec<(OffsetRange, &Segment)>> = BTreeMap::new();
+    let mut places: BTreeMap<(&str, u32, Partition), Vec<Held>> = BTreeMap::new();
     for segment in listed.iter().filter(|segment| segment.new.kind != SegmentKind::Rows) {
         let (kind, size_s) = (segment.new.kind.name(), segment.new.coverage.window_size_s);
         for range in &segment.new.coverage.ranges {
@@ -190,7 +192,7 @@ fn counted_twice(listed: &[Segment], every_generation: &[Meter], problems: &mut 
     for ((kind, size_s, _), mut held) in places {
         held.sort_by_key(|(range, segment)| (*range, segment.new.segment));
         // Those that reach beyond where the next one begins.
-        let mut open: Vec<(OffsetRange, &Segment)> = Vec::new();
+        let mut open: Vec<Held> = Vec::new();
         for (range, segment) in held {
             open.retain(|(earlier, _)| earlier.to > range.from);
             for (_, earlier) in &open {

@@ -577,7 +577,7 @@ pub(crate) async fn play(place: &dyn Place, acts: Vec<Act>) {
     }
     model.compare_history(&*catalog).await;
     let reopened = place.open().await;
-    assert_same(&*catalog.listing().await.unwrap(), &*reopened.listing().await.unwrap());
+    assert_same(&catalog.listing().await.unwrap(), &reopened.listing().await.unwrap());
     model.compare(&*reopened).await;
     model.compare_history(&*reopened).await;
 }
