@@ -265,8 +265,11 @@ fn known_keys(meter: &Meter) -> String {
     }
 }
 
-/// The filters with the places of what they are on, and the properties among that.
-fn filters(params: &UsageParams, meter: &Meter) -> Result<(Vec<(usize, Filter)>, Vec<String>), QueryError> {
+/// Filters, each with the place of what it is on.
+type Filters = Vec<(usize, Filter)>;
+
+/// The filters, and the properties that some of them are on.
+fn filters(params: &UsageParams, meter: &Meter) -> Result<(Filters, Vec<String>), QueryError> {
     let simple = params.filter_group_by.iter().flatten();
     let advanced = params.advanced_meter_group_by_filters.iter().flatten();
     if simple.clone().next().is_some() && advanced.clone().next().is_some() {

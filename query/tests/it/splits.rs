@@ -362,7 +362,7 @@ impl Told {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn every_split_gives_the_same_numbers(
         given in prop::collection::vec(a_given(), 20..40),
