@@ -2,24 +2,19 @@
 //! The order is the whole of exactly-once on this side: files and folders synced, then the
 //! compare-and-set of every frontier, then (and only below the commit before this one) the log is cut.
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use metrics::{counter, histogram};
 use tokio::time::Instant;
 use weir_catalog::{CatalogError, Commit, CommitOutcome, FrontierMove};
 use weir_log::phase::{self, Lane, Phase};
-use weir_meter::{SegmentId, WriterId};
+use weir_meter::SegmentId;
 use weir_store::{PieceSnapshot, StoreError};
 
 use crate::error::AggregatorError;
 use crate::metrics::{FLUSH_SECONDS, FLUSHES};
-use crate::recover;
 use crate::service::{Parts, StatusCell};
-
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(5);
+use crate::writer::{RETRY_FIRST, RETRY_MAX, Writer};
 
 /// A frozen piece and where its commit moves the frontiers.
 #[derive(Clone, Debug)]
@@ -33,7 +28,7 @@ pub(crate) struct FlushJob {
 pub(crate) struct Flusher {
     parts: Parts,
     status: Arc<StatusCell>,
-    writer: WriterId,
+    writer: Writer,
     /// Frontiers of the commit before the last: below them the log may go.
     settled: Vec<FrontierMove>,
 }
@@ -50,7 +45,7 @@ enum Attempt {
 impl Flusher {
     /// Registers a fresh writer.
     pub(crate) async fn new(parts: Parts, status: Arc<StatusCell>) -> Result<Self, AggregatorError> {
-        let writer = open_writer(&parts).await?;
+        let writer = Writer::open(&parts.store, &parts.catalog, &parts.clock, &parts.entropy).await?;
         Ok(Self { parts, status, writer, settled: Vec::new() })
     }
 
@@ -63,7 +58,7 @@ impl Flusher {
             match self.attempt(job).await? {
                 Attempt::Done => break,
                 Attempt::DoneWithoutAnswer => {
-                    self.replace_writer().await;
+                    self.writer.replace().await;
                     break;
                 }
                 Attempt::Again(reason) => {
@@ -72,7 +67,7 @@ impl Flusher {
                     self.status.set_flush_error(Some(reason));
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY_MAX);
-                    self.replace_writer().await;
+                    self.writer.replace().await;
                 }
             }
         }
@@ -87,14 +82,14 @@ impl Flusher {
 
     async fn attempt(&self, job: &FlushJob) -> Result<Attempt, AggregatorError> {
         phase::enter(Lane::Aggregator, Phase::Flush);
-        let segments = match self.parts.store.write(self.writer, &job.piece).await {
+        let segments = match self.parts.store.write(self.writer.id(), &job.piece).await {
             Ok(segments) => segments,
             Err(error @ (StoreError::Inconsistent(_) | StoreError::Mismatch(_))) => return Err(error.into()),
             Err(error) => return Ok(Attempt::Again(error.to_string())),
         };
         phase::enter(Lane::Aggregator, Phase::Commit);
         let commit = Commit {
-            writer: self.writer,
+            writer: self.writer.id(),
             moves: job.moves.clone(),
             segments,
             now_us: self.parts.clock.now_us(),
@@ -123,7 +118,7 @@ impl Flusher {
     async fn took_effect(&self, brought: &[SegmentId]) -> Result<bool, AggregatorError> {
         let mut pause = RETRY_FIRST;
         loop {
-            match self.close_and_look(brought).await {
+            match self.writer.close_and_look(brought, &[]).await {
                 Err(error @ CatalogError::Database { .. }) => {
                     tracing::error!(%error, retry_in = ?pause, "it is not known whether a flush took effect");
                     tokio::time::sleep(pause).await;
@@ -131,32 +126,6 @@ impl Flusher {
                 }
                 looked => return Ok(looked?),
             }
-        }
-    }
-
-    /// Closes the writer first, so that its commit cannot take effect after the look.
-    async fn close_and_look(&self, brought: &[SegmentId]) -> Result<bool, CatalogError> {
-        self.parts.catalog.close_writer(self.writer, self.parts.clock.now_us()).await?;
-        let listing = self.parts.catalog.listing().await?;
-        Ok(brought.iter().all(|id| listing.segments.iter().any(|s| s.new.segment == *id)))
-    }
-
-    /// A writer that failed once never writes again: what it left behind can be told from what counts.
-    async fn replace_writer(&mut self) {
-        match self.parts.catalog.close_writer(self.writer, self.parts.clock.now_us()).await {
-            // Every attempt writes the whole piece: left there, a long fault would fill the disk.
-            Ok(()) => {
-                if let Err(error) = recover::sweep(&self.parts, &HashSet::from([self.writer])).await {
-                    tracing::warn!(%error, "files of a flush that failed stay until the next start");
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "could not close a writer; it is tried again at the next start");
-            }
-        }
-        match open_writer(&self.parts).await {
-            Ok(writer) => self.writer = writer,
-            Err(error) => tracing::warn!(%error, "could not register a new writer"),
         }
     }
 
@@ -174,10 +143,4 @@ impl Flusher {
             self.settled.push(step.clone());
         }
     }
-}
-
-async fn open_writer(parts: &Parts) -> Result<WriterId, AggregatorError> {
-    let writer = WriterId(parts.entropy.random_u128());
-    parts.catalog.open_writer(writer, parts.clock.now_us()).await?;
-    Ok(writer)
 }

@@ -33,6 +33,9 @@ pub enum AggregatorError {
     /// A bug or a foreign hand: what a flush brings is listed already.
     #[error("segment {segment} covers what the listed segment {listed} covers; nothing was committed")]
     Overlap { segment: String, listed: String },
+    /// What maintenance wrote takes nobody's place. It is chosen anew from the listing.
+    #[error("maintenance wrote something that was not let in: {0}")]
+    Refused(String),
     #[error("a stored meter cannot be folded: {0}")]
     Meter(#[from] PathError),
     #[error(transparent)]

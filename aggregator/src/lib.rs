@@ -6,13 +6,19 @@ mod commit;
 mod error;
 mod fate;
 mod identity;
+mod maintain;
 mod metrics;
 mod recover;
 mod service;
 mod take;
+mod wide;
+mod writer;
 
 pub use error::AggregatorError;
 pub use fate::{Accepted, decide};
 pub use identity::IdentityIndex;
+pub use maintain::{
+    Maintenance, MaintenanceHandle, MaintenanceOptions, MaintenanceParts, MaintenanceStatus, Step,
+};
 pub use metrics::describe_metrics;
 pub use service::{Handle, Options, Parts, Service, Status};

@@ -1,6 +1,12 @@
 //! Every metric of the aggregator.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use weir_catalog::Listing;
+use weir_meter::Generation;
+use weir_meter::segment::{NewSegment, SegmentKind};
 
 pub(crate) const RECORDS: &str = "weir_aggregator_records_total";
 pub(crate) const VALUES_IGNORED: &str = "weir_aggregator_ignored_values_total";
@@ -11,6 +17,14 @@ pub(crate) const PIECE_RECORDS: &str = "weir_aggregator_piece_records";
 pub(crate) const LAG_RECORDS: &str = "weir_aggregator_lag_records";
 pub(crate) const FLUSHES: &str = "weir_aggregator_flushes_total";
 pub(crate) const FLUSH_SECONDS: &str = "weir_aggregator_flush_seconds";
+const MAINTENANCE_JOBS: &str = "weir_maintenance_jobs_total";
+const MAINTENANCE_JOB_SECONDS: &str = "weir_maintenance_job_seconds";
+const MAINTENANCE_ROWS: &str = "weir_maintenance_written_rows_total";
+const MAINTENANCE_DAMAGE: &str = "weir_maintenance_damaged_files_total";
+const SEGMENTS: &str = "weir_maintenance_listed_segments";
+const BACKLOG: &str = "weir_maintenance_refold_backlog_offsets";
+const WIDE_METERS: &str = "weir_maintenance_wide_meters";
+const FLOOR: &str = "weir_maintenance_floor_timestamp_seconds";
 
 /// Tells the recorder what each metric means. Call once at start.
 pub fn describe_metrics() {
@@ -23,4 +37,76 @@ pub fn describe_metrics() {
     describe_gauge!(LAG_RECORDS, Unit::Count, "Durable records that are not folded yet");
     describe_counter!(FLUSHES, Unit::Count, "Flushes, by result");
     describe_histogram!(FLUSH_SECONDS, Unit::Seconds, "Time from freezing a piece to its commit");
+    describe_counter!(MAINTENANCE_JOBS, Unit::Count, "Jobs of maintenance, by kind and result");
+    describe_histogram!(
+        MAINTENANCE_JOB_SECONDS,
+        Unit::Seconds,
+        "Time that jobs of maintenance took, by kind"
+    );
+    describe_counter!(
+        MAINTENANCE_ROWS,
+        Unit::Count,
+        "Rows, windows and members that maintenance wrote, by kind"
+    );
+    describe_counter!(MAINTENANCE_DAMAGE, Unit::Count, "Times that maintenance met a damaged file");
+    describe_gauge!(SEGMENTS, Unit::Count, "Listed segments, by kind and by window size in seconds");
+    describe_gauge!(
+        BACKLOG,
+        Unit::Count,
+        "Offsets at rest that no window covers, summed over the meters: queries read them from rows"
+    );
+    describe_gauge!(WIDE_METERS, Unit::Count, "Meters with too many groups to keep windows of");
+    describe_gauge!(FLOOR, Unit::Seconds, "The lowest floor: the time before which events are not kept");
+}
+
+pub(crate) fn count_job(kind: &'static str, succeeded: bool, took: Duration) {
+    let result = if succeeded { "done" } else { "failed" };
+    counter!(MAINTENANCE_JOBS, "kind" => kind, "result" => result).increment(1);
+    histogram!(MAINTENANCE_JOB_SECONDS, "kind" => kind).record(took.as_secs_f64());
+}
+
+pub(crate) fn count_rows(written: &NewSegment) {
+    counter!(MAINTENANCE_ROWS, "kind" => written.kind.name()).increment(written.row_count);
+}
+
+pub(crate) fn count_damage() {
+    counter!(MAINTENANCE_DAMAGE).increment(1);
+}
+
+pub(crate) fn measure_backlog(offsets: u64) {
+    gauge!(BACKLOG).set(offsets as f64);
+}
+
+pub(crate) fn measure_listing(listing: &Listing) {
+    // Kinds without a segment are told too, so that a gauge never stays at what it was.
+    let mut counts: BTreeMap<(SegmentKind, u32), u64> = [
+        (SegmentKind::Rows, 0),
+        (SegmentKind::Windows, 60),
+        (SegmentKind::Windows, 3_600),
+        (SegmentKind::Members, 60),
+        (SegmentKind::Members, 3_600),
+    ]
+    .map(|key| (key, 0))
+    .into();
+    for segment in &listing.segments {
+        let count = counts.entry((segment.new.kind, segment.new.coverage.window_size_s)).or_insert(0);
+        *count = count.saturating_add(1);
+    }
+    for ((kind, size), count) in counts {
+        gauge!(SEGMENTS, "kind" => kind.name(), "size" => size.to_string()).set(count as f64);
+    }
+    gauge!(WIDE_METERS).set(listing.wide.len() as f64);
+    if let Some(floor_us) = listing.floors.values().map(|floor| floor.floor_us).min() {
+        gauge!(FLOOR).set((floor_us / 1_000_000) as f64);
+    }
+}
+
+pub(crate) fn warn_wide(generation: Generation, groups: u64, groups_max: u64) {
+    tracing::warn!(
+        meter = %generation.meter,
+        generation = generation.generation,
+        groups,
+        groups_max,
+        "a meter has too many groups in one hour to keep windows of; queries of it read its events"
+    );
 }

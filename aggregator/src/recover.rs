@@ -8,13 +8,14 @@ use arrow::array::{Array as _, FixedSizeBinaryArray, Int64Array, RecordBatch};
 use futures::StreamExt as _;
 use weir_catalog::Listing;
 use weir_meter::segment::{Segment, SegmentKind};
-use weir_meter::{ContentHash, IdentityHash, OffsetRange, WriterId};
+use weir_meter::{ContentHash, IdentityHash, OffsetRange};
 use weir_store::{RowScan, RowSource, StoreError};
 
 use crate::error::AggregatorError;
 use crate::identity::IdentityIndex;
 use crate::service::Parts;
 use crate::take::PartitionState;
+use crate::writer;
 
 /// Closes every writer that earlier processes left open and deletes what they wrote and never
 /// committed. Only for a process that holds the data folder's lock: nobody else can be writing.
@@ -31,16 +32,7 @@ pub(crate) async fn close_and_sweep(parts: &Parts) -> Result<(), AggregatorError
             closed.insert(writer.writer);
         }
     }
-    sweep(parts, &closed).await
-}
-
-/// Deletes what these closed writers wrote and no commit listed.
-pub(crate) async fn sweep(parts: &Parts, closed: &HashSet<WriterId>) -> Result<(), AggregatorError> {
-    let kept: HashSet<_> = parts.catalog.kept_segments().await?.into_iter().collect();
-    let report = parts.store.sweep(closed, &kept).await?;
-    if !report.removed.is_empty() {
-        tracing::info!(files = report.removed.len(), "removed files that were written and never committed");
-    }
+    let report = writer::sweep(parts.store.as_ref(), parts.catalog.as_ref(), &closed).await?;
     for path in &report.unknown {
         tracing::warn!(%path, "the catalog knows nothing of this file; it is left alone");
     }

@@ -2,6 +2,7 @@
 //! flusher brings to rest. Folding goes on while a piece is written; at most `FROZEN_PIECES_MAX`
 //! pieces wait, then folding waits too, so that memory stays bounded.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,21 +11,23 @@ use metrics::{counter, gauge};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use weir_catalog::{Catalog, FrontierMove};
+use weir_catalog::{Catalog, FrontierMove, Wide};
 use weir_log::Log;
 use weir_meter::environment::{Clock, Entropy};
 use weir_meter::fold::{FoldScratch, Folder};
 use weir_meter::hash::HashKey;
-use weir_meter::{Meter, OffsetRange};
+use weir_meter::{Generation, Meter, OffsetRange};
 use weir_store::{Fate, Store};
 
 use crate::commit::{FlushJob, Flusher};
 use crate::error::AggregatorError;
 use crate::metrics::{
     IDENTITIES, LAG_RECORDS, PIECE_RECORDS, RECORDS, VALUES_IGNORED, VALUES_OVERFLOWED, VALUES_ROUNDED,
+    warn_wide,
 };
 use crate::recover;
 use crate::take::{self, PartitionState};
+use crate::wide::GroupsPerHour;
 
 /// Pieces that may wait to be written before folding waits for them.
 const FROZEN_PIECES_MAX: usize = 2;
@@ -42,6 +45,8 @@ pub struct Options {
     pub step_bytes: usize,
     /// For how long after an accepted event its identity is remembered.
     pub identity_window_us: i64,
+    /// Groups of one hour (subject and group values) beyond which a meter gets no windows.
+    pub wide_groups_max: u64,
 }
 
 /// What the aggregator works on.
@@ -113,6 +118,9 @@ pub struct Service {
 /// The piece that folding adds to, beside what the head keeps of it.
 struct ActivePiece {
     folder: Arc<Folder>,
+    meters: Vec<Arc<Meter>>,
+    /// From how many windows on a generation's groups are counted again.
+    count_from: HashMap<Generation, u64>,
     revision: u64,
     begun: Instant,
     records: usize,
@@ -243,19 +251,56 @@ impl Folding {
         counter!(VALUES_IGNORED).increment(counts.ignored_values);
         counter!(VALUES_ROUNDED).increment(counts.rounded_values);
         counter!(VALUES_OVERFLOWED).increment(counts.overflowed_values);
+        self.leave_out_wide(active).await?;
         Ok(true)
     }
 
-    /// Begins a piece that folds every meter that lives now.
+    /// Lets go of generations that make too many windows, and folds on without them.
+    async fn leave_out_wide(&self, active: &mut ActivePiece) -> Result<(), AggregatorError> {
+        let most = self.options.wide_groups_max;
+        for (generation, windows) in self.parts.store.head().window_counts() {
+            let windows = windows as u64;
+            let count_from = active.count_from.entry(generation).or_insert(most);
+            if windows <= *count_from {
+                continue;
+            }
+            // There are as many groups in an hour as there are windows at the most.
+            *count_from = windows.saturating_add(most);
+            let store = Arc::clone(&self.parts.store);
+            let counting = tokio::task::spawn_blocking(move || groups_in_head(store.as_ref(), generation));
+            let groups = counting.await.map_err(|error| AggregatorError::Task(error.to_string()))?;
+            if groups <= most {
+                continue;
+            }
+            warn_wide(generation, groups, most);
+            let wide = Wide { groups, noticed_at_us: self.parts.clock.now_us() };
+            if let Err(error) = self.parts.catalog.note_wide(generation, wide).await {
+                // It is left out of this piece all the same; the next one, or its refold, notes it again.
+                tracing::warn!(%error, "a wide meter could not be noted");
+            }
+            self.parts.store.head().leave_out(generation);
+            active.meters.retain(|meter| meter.key() != generation);
+            let folder = Folder::new(active.meters.iter().map(AsRef::as_ref), self.parts.hash_key)?;
+            active.folder = Arc::new(folder);
+        }
+        Ok(())
+    }
+
+    /// Begins a piece that folds every meter that lives now and is not too wide.
     async fn begin(&self) -> Result<ActivePiece, AggregatorError> {
-        let (revision, meters) = self.parts.catalog.live_meters().await?;
-        let meters: Vec<&Meter> = meters.iter().map(AsRef::as_ref).collect();
+        let (revision, living) = self.parts.catalog.live_meters().await?;
+        let wide = Arc::clone(&self.parts.catalog.listing().await?.wide);
+        let (left_out, meters): (Vec<_>, Vec<_>) =
+            living.iter().cloned().partition(|meter| wide.contains_key(&meter.key()));
+        let left_out = left_out.iter().map(|meter| meter.key()).collect();
         let generations = meters.iter().map(|meter| (meter.key(), meter.namespace.clone())).collect();
-        let folder = Folder::new(meters, self.parts.hash_key)?;
-        let begun = self.parts.store.head().begin(revision, Arc::new(generations), Vec::new());
+        let folder = Folder::new(meters.iter().map(AsRef::as_ref), self.parts.hash_key)?;
+        let begun = self.parts.store.head().begin(revision, Arc::new(generations), left_out);
         begun.map_err(|error| AggregatorError::Task(error.to_string()))?;
         Ok(ActivePiece {
             folder: Arc::new(folder),
+            meters,
+            count_from: HashMap::new(),
             revision,
             begun: Instant::now(),
             records: 0,
@@ -346,6 +391,16 @@ async fn sleep_until(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
+}
+
+/// The groups of the hour that has most, in the piece that is being folded.
+fn groups_in_head(store: &dyn Store, generation: Generation) -> u64 {
+    let snapshot = store.head().snapshot_of(&[generation]);
+    let mut groups = GroupsPerHour::default();
+    if let Some(windows) = snapshot.pieces.last().and_then(|piece| piece.windows_of(generation)) {
+        groups.add(windows);
+    }
+    groups.max()
 }
 
 fn count_fates(rows: &[weir_store::Row]) {

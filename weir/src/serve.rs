@@ -47,7 +47,7 @@ pub enum ServeError {
     LostCatalog { catalog: String, data: String },
     #[error(
         "the log was made with {stored} partitions, the settings ask for {asked}; identities cannot move, so set \
-         partitions = {stored}"
+         partitions = {stored}, or `auto`"
     )]
     Partitions { stored: u32, asked: u32 },
     #[error("cannot listen on {address}: {source}")]
@@ -77,9 +77,11 @@ pub struct Running {
     stop_serving: CancellationToken,
     stop_telemetry: CancellationToken,
     stop_folding: CancellationToken,
+    stop_maintenance: CancellationToken,
     servers: Vec<JoinHandle<()>>,
     telemetry: Option<JoinHandle<()>>,
     folding: JoinHandle<Result<(), AggregatorError>>,
+    maintaining: JoinHandle<()>,
     shutdown_grace: Duration,
     /// Goes last: nobody else may open the folders before everything is closed.
     _lock: lock::FolderLock,
@@ -133,14 +135,17 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
             step_bytes: STEP_BYTES,
             identity_window_us: i64::try_from(parts.epoch.identity_window_s.saturating_mul(1_000_000))
                 .unwrap_or(i64::MAX),
+            wide_groups_max: settings.wide_groups_max as u64,
         },
     )
     .await?;
+    let (maintenance, maintained) = services::maintenance(&settings, &parts, &clock, &entropy).await?;
 
     let health = Arc::new(Health {
         log: Arc::clone(&parts.log),
         aggregator,
         aggregator_stopped: AtomicBool::new(false),
+        maintenance: maintained,
         draining: AtomicBool::new(false),
     });
     let ingest = services::ingest(&settings, &parts, &entropy);
@@ -165,6 +170,8 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
     }
     let stop_folding = CancellationToken::new();
     let folding = tokio::spawn(watch_folding(service, stop_folding.clone(), Arc::clone(&health)));
+    let stop_maintenance = CancellationToken::new();
+    let maintaining = tokio::spawn(maintenance.run(stop_maintenance.clone()));
     let servers = vec![serve_routes(listener, api, stop_serving.clone())];
     Ok(Running {
         addr,
@@ -176,9 +183,11 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
         stop_serving,
         stop_telemetry,
         stop_folding,
+        stop_maintenance,
         servers,
         telemetry,
         folding,
+        maintaining,
         shutdown_grace: settings.shutdown_grace,
         _lock: parts.lock,
     })
@@ -191,6 +200,8 @@ impl Running {
         self.health.draining.store(true, Ordering::Release);
         self.ingest.drain();
         self.stop_serving.cancel();
+        // What it has half done is chosen again at the next start.
+        self.stop_maintenance.cancel();
         for mut server in self.servers {
             if tokio::time::timeout(self.shutdown_grace, &mut server).await.is_err() {
                 tracing::warn!(grace = ?self.shutdown_grace, "requests were still under way; they are cut off");
@@ -205,6 +216,9 @@ impl Running {
             Ok(Err(error)) => Err(ServeError::Task(error.to_string())),
             Err(_) => Err(ServeError::Task(format!("the last flush took longer than {FLUSH_GRACE:?}"))),
         };
+        if let Err(error) = self.maintaining.await {
+            tracing::error!(%error, "maintenance had broken off");
+        }
         self.log.close().await;
         self.catalog.close().await;
         self.stop_telemetry.cancel();

@@ -72,15 +72,32 @@ settings! {
     store: StoreUrl = store_url("file:DATA_DIR/store"), "URL";
     /// Meters and commit records: `sqlite:FILE`.
     catalog: CatalogUrl = catalog_url("sqlite:DATA_DIR/catalog.db"), "URL";
-    /// Partitions of the log, 1 to 256. Read once, when the log is made: it decides for good where
-    /// each identity lies.
-    partitions: u32 = partitions("1"), "COUNT";
+    /// Partitions of the log, 1 to 256, or `auto`: as many as the machine has cores. Read once, when the
+    /// log is made: it decides for good where each identity lies. A log that is there keeps its number.
+    partitions: Option<u32> = partitions("auto"), "COUNT";
     /// Longest time that folded events stay in memory only. They are durable in the log meanwhile.
     flush_interval: Duration = duration("5m"), "DURATION";
     /// Most events that are folded in memory before they are written to the store.
     flush_events: usize = count("262144"), "COUNT";
     /// Most bytes of events that are folded in memory before they are written to the store.
     flush_bytes: usize = bytes("64 MiB"), "SIZE";
+    /// Segments of the store that become one larger one, 2 or more. A higher number writes less and
+    /// leaves more segments for queries to read.
+    compaction_fanout: usize = fanout("8"), "COUNT";
+    /// For how long segments stay that larger ones have replaced, so that queries at old positions find
+    /// them. At least twice query_deadline.
+    segments_kept_for: Duration = duration("24h"), "DURATION";
+    /// For how long events are kept, by their own time and in whole days of UTC: `forever`, or at least
+    /// one day, such as `400d`. Older ones are first hidden from queries, then deleted.
+    retention: Option<Duration> = kept_for("forever"), "DURATION";
+    /// For how long windows of a minute are kept where windows of an hour stand for them: `forever`, or
+    /// such as `90d`. Without minutes, queries with other bounds than whole hours read events there.
+    minute_windows_kept_for: Option<Duration> = kept_for("forever"), "DURATION";
+    /// Most groups (subject and group-by values) of one hour that a meter may have windows of. Queries of
+    /// a meter with more read its events.
+    wide_groups_max: usize = count("200000"), "COUNT";
+    /// Most events that are folded at once in memory for meters that were made after them.
+    refold_events: usize = count("1000000"), "COUNT";
     /// Size at which the log begins a new file. Whole files are dropped once the store has their events.
     log_segment_bytes: u64 = file_bytes("128 MiB"), "SIZE";
     /// Most bytes of events that wait for the log's disk. Beyond it, requests are answered 503.
@@ -113,6 +130,13 @@ impl Settings {
                 "event_bytes_max ({} bytes) is above body_bytes_max ({} bytes), so no such event could ever \
                  arrive; raise body_bytes_max or lower event_bytes_max",
                 settings.event_bytes_max, settings.body_bytes_max
+            )));
+        }
+        if settings.segments_kept_for < settings.query_deadline.saturating_mul(2) {
+            return Err(SettingsError::Contradiction(format!(
+                "segments_kept_for ({:?}) is less than twice query_deadline ({:?}), so a query could lose the \
+                 files it reads; raise segments_kept_for or lower query_deadline",
+                settings.segments_kept_for, settings.query_deadline
             )));
         }
         Ok(settings)

@@ -61,6 +61,7 @@ impl World {
                 // One frame a step, so that flushes are cut where the test expects them.
                 step_bytes: 1,
                 identity_window_us: 3_600_000_000,
+                wide_groups_max: 1_000,
             },
         }
     }

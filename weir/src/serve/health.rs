@@ -9,7 +9,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
 use serde_json::json;
-use weir_aggregator::Handle;
+use weir_aggregator::{Handle, MaintenanceHandle};
 use weir_log::Log;
 
 /// What readiness is made of.
@@ -17,6 +17,7 @@ pub(super) struct Health {
     pub(super) log: Arc<dyn Log>,
     pub(super) aggregator: Handle,
     pub(super) aggregator_stopped: AtomicBool,
+    pub(super) maintenance: MaintenanceHandle,
     pub(super) draining: AtomicBool,
 }
 
@@ -33,12 +34,16 @@ impl Health {
         } else {
             "catching up with the log"
         };
+        // A warning only: without it queries are right and get slower.
+        let maintenance = self.maintenance.status();
         let ready = log.is_none() && aggregator.caught_up && !stopped && !draining;
         let report = json!({
             "ready": ready,
             "log": log.as_deref().unwrap_or("ok"),
             "aggregator": folding,
             "flush": aggregator.flush_error.as_deref().unwrap_or("ok"),
+            "maintenance": maintenance.error.as_deref().unwrap_or("ok"),
+            "refold_backlog_offsets": maintenance.refold_backlog,
             "draining": draining,
         });
         (ready, report)

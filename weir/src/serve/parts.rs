@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use weir_catalog::sqlite::{SqliteCatalog, SqliteOptions};
+use weir_catalog::sqlite::{PARTITIONS_MAX, SqliteCatalog, SqliteOptions};
 use weir_catalog::{Catalog, EpochRow};
 use weir_log::Log;
 use weir_log::local::{LocalLog, LocalLogOptions};
@@ -46,11 +46,12 @@ pub(super) async fn open(
         SqliteCatalog::open(&catalog_file, SqliteOptions::default(), Arc::clone(clock), Arc::clone(entropy))
             .await?;
     let installation = catalog.installation().id;
+    let partitions = settings.partitions.unwrap_or_else(cores);
     let epoch = catalog
-        .ensure_epoch(&log_dir.display().to_string(), settings.partitions, IDENTITY_WINDOW_S, clock.now_us())
+        .ensure_epoch(&log_dir.display().to_string(), partitions, IDENTITY_WINDOW_S, clock.now_us())
         .await?;
-    if epoch.partitions != settings.partitions {
-        return Err(ServeError::Partitions { stored: epoch.partitions, asked: settings.partitions });
+    if let Some(asked) = settings.partitions.filter(|asked| *asked != epoch.partitions) {
+        return Err(ServeError::Partitions { stored: epoch.partitions, asked });
     }
     let mut options = LocalLogOptions::new(log_dir, installation, epoch.epoch, epoch.partitions);
     options.segment_bytes_max = settings.log_segment_bytes;
@@ -63,6 +64,12 @@ pub(super) async fn open(
     let entropy_of_store = Arc::clone(entropy);
     let store = blocking(move || LocalStore::open(&store_dir, installation, entropy_of_store)).await??;
     Ok(Parts { catalog: Arc::new(catalog), log: Arc::new(log), store: Arc::new(store), epoch, lock })
+}
+
+/// As many partitions as work at the same time.
+fn cores() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(cores).unwrap_or(PARTITIONS_MAX).min(PARTITIONS_MAX)
 }
 
 /// A new catalog beside an old log would be a new installation that refuses them with a riddle: say

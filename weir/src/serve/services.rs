@@ -1,8 +1,11 @@
-//! Builds ingest and query from the settings and the opened parts.
+//! Builds ingest, query and maintenance from the settings and the opened parts.
 
 use std::sync::Arc;
 
 use axum::Router;
+use weir_aggregator::{
+    AggregatorError, Maintenance, MaintenanceHandle, MaintenanceOptions, MaintenanceParts,
+};
 use weir_ingest::{IngestKeys, IngestOptions, IngestService};
 use weir_meter::environment::{Clock, Entropy};
 use weir_meter::event::EventLimits;
@@ -34,6 +37,32 @@ pub(super) fn ingest(settings: &Settings, parts: &Parts, entropy: &Arc<dyn Entro
     IngestService::new(options, Arc::clone(&parts.log), keys, Arc::clone(entropy))
 }
 
+/// Only after the aggregator has recovered: it closes every writer that it finds open.
+pub(super) async fn maintenance(
+    settings: &Settings,
+    parts: &Parts,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<(Maintenance, MaintenanceHandle), AggregatorError> {
+    let options = MaintenanceOptions {
+        fanout: settings.compaction_fanout,
+        segments_kept_for: settings.segments_kept_for,
+        retention: settings.retention,
+        minute_windows_kept_for: settings.minute_windows_kept_for,
+        wide_groups_max: settings.wide_groups_max as u64,
+        refold_rows: settings.refold_events as u64,
+        ..MaintenanceOptions::default()
+    };
+    let parts = MaintenanceParts {
+        store: Arc::clone(&parts.store),
+        catalog: Arc::clone(&parts.catalog),
+        clock: Arc::clone(clock),
+        entropy: Arc::clone(entropy),
+        hash_key: HashKey::new(parts.catalog.installation().hash_key),
+    };
+    Maintenance::start(parts, options).await
+}
+
 pub(super) fn query(
     settings: &Settings,
     parts: &Parts,
@@ -43,6 +72,7 @@ pub(super) fn query(
     let options = QueryOptions {
         concurrent_queries_max: settings.query_concurrency,
         deadline: settings.query_deadline,
+        segments_kept_for: settings.segments_kept_for,
         ..QueryOptions::default()
     };
     let log = Arc::clone(&parts.log);

@@ -37,7 +37,11 @@ fn defaults_are_as_documented() {
     assert_eq!(settings.body_bytes_max, 16 << 20);
     assert_eq!(settings.batch_events_max, 10_000);
     assert_eq!(settings.event_bytes_max, 900_000);
-    assert_eq!(settings.partitions, 1);
+    assert_eq!(settings.partitions, None);
+    assert_eq!(settings.compaction_fanout, 8);
+    assert_eq!(settings.segments_kept_for, Duration::from_secs(86_400));
+    assert_eq!((settings.retention, settings.minute_windows_kept_for), (None, None));
+    assert_eq!((settings.wide_groups_max, settings.refold_events), (200_000, 1_000_000));
     assert_eq!(settings.shutdown_grace, Duration::from_secs(10));
     assert_eq!(settings.log_format, LogFormat::Text);
 }
@@ -52,7 +56,7 @@ fn later_layers_win_and_each_value_knows_its_origin() {
         ("weir_flush_events", "9"),
     ]);
     let settings = Settings::resolve(&[file, environment, flags(&[("partitions", "4")])]).unwrap();
-    assert_eq!(settings.partitions, 4);
+    assert_eq!(settings.partitions, Some(4));
     assert_eq!(settings.flush_interval, Duration::from_secs(120));
     assert_eq!(settings.flush_events, 7);
     let rendered = settings.render();
@@ -89,7 +93,7 @@ fn unknown_keys_are_refused_by_name_with_the_nearest_match() {
 fn a_bad_value_names_its_place_and_what_would_be_right() {
     insta::assert_snapshot!(
         complaint(&[file("partitions = 0").unwrap()]),
-        @"partitions = `0` in weir.toml: not a whole number from 1 to 256"
+        @"partitions = `0` in weir.toml: not a whole number from 1 to 256, or `auto`"
     );
     insta::assert_snapshot!(
         complaint(&[environment(&[("WEIR_FLUSH_INTERVAL", "soon")])]),
@@ -111,7 +115,13 @@ fn a_bad_value_names_its_place_and_what_would_be_right() {
         file("partitions = true").unwrap_err().to_string(),
         @"partitions in weir.toml: is a boolean, and must be a text or a whole number"
     );
+    insta::assert_snapshot!(
+        complaint(&[flags(&[("retention", "3h")])]),
+        @"--retention `3h`: not a duration of at least a day, such as 400d or 36h, nor `forever`"
+    );
+    assert!(complaint(&[flags(&[("compaction_fanout", "1")])]).contains("from 2 to 64"));
     assert!(complaint(&[flags(&[("event_bytes_max", "1 GiB")])]).contains("raise body_bytes_max"));
+    assert!(complaint(&[flags(&[("segments_kept_for", "59s")])]).contains("raise segments_kept_for"));
 }
 
 #[test]
@@ -124,6 +134,9 @@ fn what_is_rendered_reads_back_as_the_same() {
         ("log_segment_bytes", "3 GiB"),
         ("log_level", "info,weir_log=debug"),
         ("query_deadline", "250ms"),
+        ("partitions", "auto"),
+        ("retention", "400d"),
+        ("minute_windows_kept_for", "36h"),
     ]);
     let settings = Settings::resolve(&[odd]).unwrap();
     let again = Settings::resolve(&[file(&settings.render()).unwrap()]).unwrap();
@@ -145,5 +158,12 @@ fn sizes_and_durations_are_humane() {
     assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
     for wrong in ["", "5", "0s", "-1s", "ever"] {
         assert!(duration(wrong).is_err(), "{wrong}");
+    }
+    let kept_for = values::kept_for::parse;
+    assert_eq!(kept_for("2d"), Ok(Some(Duration::from_secs(172_800))));
+    assert_eq!(kept_for("36h"), Ok(Some(Duration::from_secs(129_600))));
+    assert_eq!(kept_for("forever"), Ok(None));
+    for wrong in ["", "0d", "d", "-1d", "23h", "1.5d", "9999999999999999999d", "ever"] {
+        assert!(kept_for(wrong).is_err(), "{wrong}");
     }
 }

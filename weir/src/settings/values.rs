@@ -121,16 +121,28 @@ pub(super) mod count {
     }
 }
 
-pub(super) mod partitions {
-    pub(in crate::settings) fn parse(text: &str) -> Result<u32, String> {
+pub(super) mod fanout {
+    pub(in crate::settings) fn parse(text: &str) -> Result<usize, String> {
         match text.parse() {
-            Ok(count @ 1..=256) => Ok(count),
-            _ => Err("not a whole number from 1 to 256".to_owned()),
+            Ok(count @ 2..=64) => Ok(count),
+            _ => Err("not a whole number from 2 to 64".to_owned()),
         }
     }
 
-    pub(in crate::settings) fn show(value: &u32) -> toml::Value {
-        i64::from(*value).into()
+    pub(in crate::settings) use super::count::show;
+}
+
+pub(super) mod partitions {
+    pub(in crate::settings) fn parse(text: &str) -> Result<Option<u32>, String> {
+        match text.parse() {
+            Ok(count @ 1..=256) => Ok(Some(count)),
+            _ if text == "auto" => Ok(None),
+            _ => Err("not a whole number from 1 to 256, or `auto`".to_owned()),
+        }
+    }
+
+    pub(in crate::settings) fn show(value: &Option<u32>) -> toml::Value {
+        value.map_or_else(|| "auto".into(), |count| i64::from(count).into())
     }
 }
 
@@ -198,6 +210,37 @@ pub mod duration {
         match SignedDuration::try_from(*value) {
             Ok(duration) => format!("{duration:#}").into(),
             Err(_) => format!("{}s", value.as_secs()).into(),
+        }
+    }
+}
+
+pub(super) mod kept_for {
+    use std::time::Duration;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// Days too: what is kept for long is counted in them.
+    pub(in crate::settings) fn parse(text: &str) -> Result<Option<Duration>, String> {
+        let wrong = || "not a duration of at least a day, such as 400d or 36h, nor `forever`".to_owned();
+        if text == "forever" {
+            return Ok(None);
+        }
+        let kept = match text.strip_suffix('d').map(str::trim_end) {
+            Some(days) => {
+                DAY.checked_mul(days.replace('_', "").parse().map_err(|_| wrong())?).ok_or_else(wrong)?
+            }
+            None => super::duration::parse(text).map_err(|_| wrong())?,
+        };
+        if kept < DAY { Err(wrong()) } else { Ok(Some(kept)) }
+    }
+
+    pub(in crate::settings) fn show(value: &Option<Duration>) -> toml::Value {
+        match value {
+            None => "forever".into(),
+            Some(kept) if kept.subsec_nanos() == 0 && kept.as_secs().is_multiple_of(DAY.as_secs()) => {
+                format!("{}d", kept.as_secs() / DAY.as_secs()).into()
+            }
+            Some(kept) => super::duration::show(kept),
         }
     }
 }
