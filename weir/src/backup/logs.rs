@@ -1,6 +1,9 @@
 //! The log's part of a backup. The server writes and cuts it meanwhile: a torn end is fine, as every start
 //! mends one; a gap below the end is not, so the copy is read whole before it counts.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::ErrorKind;

@@ -80,7 +80,8 @@ async fn compare_one(
 ) -> Result<(), QueryError> {
     let ask = |only| {
         let ask = Ask { position: None, only };
-        service.usage(&meter.namespace, &meter.slug, params.clone(), ask)
+        // Boxed: a query's state is large.
+        Box::pin(service.usage(&meter.namespace, &meter.slug, params.clone(), ask))
     };
     // Where some offsets have no windows yet, what there is of windows is compared with the help of rows.
     let windows = match ask(Some(ReadOnly::Segments)).await {

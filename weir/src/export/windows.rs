@@ -73,7 +73,9 @@ pub(super) async fn export(
         group_by: Some(group_by),
         ..UsageParams::default()
     };
-    let answer = service.usage(&wanted.namespace, &wanted.meter, params, Ask::default()).await;
+    // Boxed: a query's state is large.
+    let asked = Box::pin(service.usage(&wanted.namespace, &wanted.meter, params, Ask::default()));
+    let answer = asked.await;
     let answer = answer.map_err(|error| refused(error, &wanted.meter))?;
     write(&answer, wanted.zone.as_deref(), output, format)
 }

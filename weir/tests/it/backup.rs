@@ -23,6 +23,7 @@ async fn what_was_acknowledged_before_a_backup_is_in_it() {
     let (made, _) = tokio::join!(backup(&place, &target), server.send(EVENTS..EVENTS + 300));
     let made = made.unwrap();
     assert!(made.files > 3 && target.join(MANIFEST).is_file());
+    assert_eq!(count(&target), made.files + 1, "the manifest names every file, and none is left beside");
     assert!(!folder.path("backup.partial").exists());
     let again = backup(&folder.place(), &target).await.unwrap_err().render(Style::PLAIN);
     assert!(again.contains("is there already"), "{again}");
@@ -100,6 +101,11 @@ async fn a_backup_that_cannot_be_made_leaves_nothing() {
     let nothing = Folder::empty();
     let refused = backup(&nothing.place(), &target).await.unwrap_err().render(Style::PLAIN);
     assert!(refused.contains("there is no Weir data"), "{refused}");
+}
+
+fn count(folder: &std::path::Path) -> u64 {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { count(&path) } else { 1 }).sum()
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {
