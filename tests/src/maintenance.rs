@@ -1,7 +1,7 @@
 //! What the suites ask about the work that goes on by itself, compaction, refold and retention: the
 //! listing, whether it has come to rest, and whether a data folder is sound.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -77,6 +77,7 @@ fn segment(json: &Json) -> Segment {
 pub fn until_quiet(data: &Path) -> Vec<Segment> {
     let begun = Instant::now();
     let mut listing = segments(data);
+    let at_first = listing.len();
     let mut since = Instant::now();
     while since.elapsed() < QUIET {
         thread::sleep(POLL);
@@ -87,10 +88,23 @@ pub fn until_quiet(data: &Path) -> Vec<Segment> {
         }
         assert!(
             begun.elapsed() < QUIET_LIMIT,
-            "the listing still changes after {QUIET_LIMIT:?}: {listing:#?}"
+            "the listing still changes after {QUIET_LIMIT:?}: from {at_first} segments to {}",
+            summary(&listing)
         );
     }
     listing
+}
+
+/// How many segments there are of each kind, size and level.
+pub fn summary(listing: &[Segment]) -> String {
+    let mut counts: BTreeMap<(&str, u64, u64), usize> = BTreeMap::new();
+    for segment in listing {
+        *counts.entry((&segment.kind, segment.window_size, segment.level)).or_default() += 1;
+    }
+    let of = |((kind, size, level), count): (&(&str, u64, u64), &usize)| {
+        format!("{count} of {kind} {size} at level {level}")
+    };
+    counts.iter().map(of).collect::<Vec<_>>().join(", ")
 }
 
 fn ids(listing: &[Segment]) -> BTreeSet<&str> {

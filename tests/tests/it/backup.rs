@@ -149,6 +149,8 @@ async fn nothing_is_overwritten() {
     let api = Api::new(&server.url);
     api.create_meter(&meter("count", Aggregation::Count, &[])).await;
     send(&api, &batch(0, 0)).await;
+    let at_rest = data.clone();
+    spawn_blocking(move || maintenance::until_quiet(&at_rest)).await.unwrap();
     let backup = folder.path().join("backup");
     back_up(&data, &backup).await;
     let said = fail(&["backup", &path(&backup), "--data-dir", &path(&data)]);

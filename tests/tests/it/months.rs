@@ -37,7 +37,11 @@ async fn a_months_total_is_read_from_hours() {
         listing.iter().filter(|s| s.kind == "windows" && s.window_size == size).map(|s| s.rows).sum()
     };
     let (minutes, hours) = (rows(60), rows(3_600));
-    assert!(hours > 0 && hours * 4 < minutes, "{minutes} minute and {hours} hour windows in {listing:#?}");
+    assert!(
+        hours > 0 && hours * 4 < minutes,
+        "{minutes} minute and {hours} hour windows in {}",
+        maintenance::summary(&listing)
+    );
 
     let events_of = |subject: i64| (0..SECONDS / STEP).map(move |n| n % 100 + subject);
     let sums: Vec<String> =

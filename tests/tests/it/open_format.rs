@@ -160,7 +160,7 @@ impl Full {
         let what: Vec<String> = what.iter().map(|text| (*text).to_owned()).collect();
         let command = move || {
             let what: Vec<&str> = what.iter().map(String::as_str).collect();
-            succeed(&[&["export"], &what[..], &[&written, "--data-dir", &data]].concat());
+            succeed(&[&["export"], &what[..], &["--output", &written, "--data-dir", &data]].concat());
         };
         spawn_blocking(command).await.unwrap();
         file
@@ -187,7 +187,7 @@ async fn rows_at_rest_and_exports_are_read_by_duckdb_and_polars() {
     let windows = full.windows().await;
     for suffix in ["parquet", "csv"] {
         let file = full.export(&["events"], &format!("events.{suffix}")).await;
-        let hours = ["windows", "sum", "--window", "hour"];
+        let hours = ["windows", "--meter", "sum", "--window", "hour"];
         let of_hours = full.export(&hours, &format!("windows.{suffix}")).await;
         for engine in ENGINES {
             assert_eq!(totals(engine, "events", std::slice::from_ref(&file)), events, "{engine}, {suffix}");

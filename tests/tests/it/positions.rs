@@ -82,7 +82,11 @@ async fn an_answer_can_be_had_again_whatever_came_since() {
             _ => {
                 let data = options.data.clone();
                 let listing = spawn_blocking(move || maintenance::until_quiet(&data)).await.unwrap();
-                assert!(listing.iter().any(|segment| segment.level > 0), "nothing was merged: {listing:#?}");
+                assert!(
+                    listing.iter().any(|segment| segment.level > 0),
+                    "nothing was merged: {}",
+                    maintenance::summary(&listing)
+                );
             }
         }
         for (question, position, body) in &kept {

@@ -76,7 +76,7 @@ async fn what_is_older_than_the_retention_goes() {
     assert_eq!(everything.header("weir-floor"), "", "nothing was deleted yet");
     // A colon and a plus never come, as these are whole seconds in UTC.
     let recent = format!("from={}", rfc3339((now - DAY / 2) / 60 * 60));
-    let early = format!("from={}", rfc3339(now - 20 * DAY));
+    let early = format!("from={}", rfc3339(now - 29 * DAY));
     let of_recent = ask_all(&api, "sum", &recent).await;
     assert_eq!(total(&of_recent), NEW.to_string());
     let of_early = ask_all(&api, "sum", &early).await;
@@ -86,7 +86,7 @@ async fn what_is_older_than_the_retention_goes() {
     server.stop();
     let rows_before = bytes_of_rows(&data);
 
-    let flags = [&FLAGS[..], &["--retention", "1d", "--segments-kept-for", "1s"]];
+    let flags = [&FLAGS[..], &["--retention", "24h", "--segments-kept-for", "1s"]];
     let options = Options::new(&data, &flags.concat());
     let mut server = options.start();
     let mut api = Api::new(&server.url);
