@@ -210,11 +210,8 @@ impl Sender {
                 break;
             }
             let template = self.prepare();
-            let template = &self.templates[template];
-            let (request, body_bytes) = match &self.kept {
-                Some((kept, body_bytes)) if self.repeats() => (kept, *body_bytes),
-                _ => (&template.bytes, template.body_bytes),
-            };
+            let (request, body_bytes) = self.request(template);
+            let events = self.templates[template].facts.len() as u64;
             let mut refused_since = None;
             while wire.send(request).await? == Outcome::Refused {
                 sent.refused += 1;
@@ -226,10 +223,18 @@ impl Sender {
             let micros = u32::try_from(begin.elapsed().as_micros()).unwrap_or(u32::MAX);
             sent.latencies_us.push(micros);
             sent.requests += 1;
-            sent.events += template.facts.len() as u64;
+            sent.events += events;
             sent.body_bytes += body_bytes as u64;
         }
         Ok((self, sent))
+    }
+
+    /// The bytes that are due, and how many of them are the body.
+    fn request(&self, template: usize) -> (&[u8], usize) {
+        match &self.kept {
+            Some((kept, body_bytes)) if self.repeats() => (kept, *body_bytes),
+            _ => (&self.templates[template].bytes, self.templates[template].body_bytes),
+        }
     }
 
     /// Whether the request that is due is a repetition.
@@ -255,3 +260,6 @@ impl Sender {
         self.next
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ struct Common {
     #[arg(long, global = true)]
     work: Option<PathBuf>,
     /// Folder for the file with everything that was found
-    #[arg(long, global = true, default_value = "bench-results")]
+    #[arg(long, global = true, default_value = "target/bench")]
     out: PathBuf,
     /// Rounds, both sides in each
     #[arg(long, global = true, default_value = "5")]

@@ -1,3 +1,5 @@
+//! Stamped bodies are valid events, hold what the template says, and never repeat an id.
+
 use std::sync::Arc;
 
 use prost::Message as _;
