@@ -20,16 +20,28 @@ fn strike(left: &AtomicUsize) -> bool {
     left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
 }
 
+fn full_disk() -> StoreError {
+    let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    StoreError::Io { context: "writing".to_owned(), source }
+}
+
 pub(crate) struct FaultyStore {
     real: Arc<dyn Store>,
     failing: AtomicUsize,
+    /// Merges and refolds that fail once all is written, as a full disk does.
+    pub(crate) maintenance_failing: AtomicUsize,
     /// Whether it fails as a full disk does, or as a piece that can never be written.
     pub(crate) for_ever: bool,
 }
 
 impl FaultyStore {
     pub(crate) fn new(real: Arc<dyn Store>, failing: usize) -> Self {
-        Self { real, failing: AtomicUsize::new(failing), for_ever: false }
+        Self {
+            real,
+            failing: AtomicUsize::new(failing),
+            maintenance_failing: AtomicUsize::new(0),
+            for_ever: false,
+        }
     }
 }
 
@@ -45,14 +57,14 @@ impl Store for FaultyStore {
             if self.for_ever {
                 return Err(StoreError::Inconsistent("a row is missing".to_owned()));
             }
-            let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
-            return Err(StoreError::Io { context: "writing".to_owned(), source });
+            return Err(full_disk());
         }
         written
     }
 
     async fn merge(&self, writer: WriterId, merge: Merge) -> Result<NewSegment, StoreError> {
-        self.real.merge(writer, merge).await
+        let written = self.real.merge(writer, merge).await?;
+        if strike(&self.maintenance_failing) { Err(full_disk()) } else { Ok(written) }
     }
 
     async fn write_windows(
@@ -61,7 +73,8 @@ impl Store for FaultyStore {
         coverage: Coverage,
         chunks: WindowChunks,
     ) -> Result<Vec<NewSegment>, StoreError> {
-        self.real.write_windows(writer, coverage, chunks).await
+        let written = self.real.write_windows(writer, coverage, chunks).await?;
+        if strike(&self.maintenance_failing) { Err(full_disk()) } else { Ok(written) }
     }
 
     async fn remove(&self, segments: &[Segment]) -> Result<(), StoreError> {
@@ -104,6 +117,8 @@ pub(crate) struct FaultyCatalog {
     real: Arc<dyn Catalog>,
     how: Lost,
     pub(crate) lost: AtomicUsize,
+    /// The same of swaps.
+    pub(crate) swaps_lost: AtomicUsize,
     /// Times that the catalog is too busy to close a writer.
     pub(crate) busy: AtomicUsize,
     /// As the catalog states it; a test may say that it was restored from a copy.
@@ -113,7 +128,14 @@ pub(crate) struct FaultyCatalog {
 impl FaultyCatalog {
     pub(crate) fn new(real: Arc<dyn Catalog>, how: Lost, times: usize) -> Self {
         let installation = real.installation().clone();
-        Self { real, how, lost: AtomicUsize::new(times), busy: AtomicUsize::new(0), installation }
+        Self {
+            real,
+            how,
+            lost: AtomicUsize::new(times),
+            swaps_lost: AtomicUsize::new(0),
+            busy: AtomicUsize::new(0),
+            installation,
+        }
     }
 }
 
@@ -163,7 +185,13 @@ impl Catalog for FaultyCatalog {
     }
 
     async fn swap(&self, swap: Swap) -> Result<SwapOutcome, CatalogError> {
-        self.real.swap(swap).await
+        if !strike(&self.swaps_lost) {
+            return self.real.swap(swap).await;
+        }
+        if self.how == Lost::AfterTheEffect {
+            self.real.swap(swap).await?;
+        }
+        Err(CatalogError::Database { context: "commit", reason: "the answer got lost".to_owned() })
     }
 
     async fn forget_segments(&self, delisted_before_us: i64) -> Result<Vec<Segment>, CatalogError> {

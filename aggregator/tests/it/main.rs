@@ -4,5 +4,9 @@
 
 mod faults;
 mod flushing;
+mod maintaining;
+mod partitions;
 mod recovery;
+mod sight;
+mod wide;
 mod world;

@@ -12,7 +12,9 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use weir_aggregator::{AggregatorError, Options, Parts, Service};
+use weir_aggregator::{
+    AggregatorError, Maintenance, MaintenanceOptions, MaintenanceParts, Options, Parts, Service, Step,
+};
 use weir_catalog::sqlite::{SqliteCatalog, SqliteOptions};
 use weir_catalog::{Catalog, MeterDraft};
 use weir_log::local::{LocalLog, LocalLogOptions};
@@ -21,9 +23,13 @@ use weir_meter::environment::{Clock, Entropy};
 use weir_meter::event::read_event;
 use weir_meter::hash::HashKey;
 use weir_meter::segment::SegmentKind;
+use weir_meter::time::format_utc;
 use weir_meter::{Aggregation, Meter, MeterId, Namespace, RequestId};
 use weir_store::local::LocalStore;
 use weir_store::{RowScan, RowSource, WindowScan};
+
+/// When every test begins.
+pub(crate) const NOW_US: i64 = 1_700_000_000_000_000;
 
 struct SetClock(AtomicI64);
 
@@ -43,16 +49,27 @@ impl Entropy for Counting {
 
 pub(crate) struct World {
     folder: TempDir,
-    clock: Arc<dyn Clock>,
+    clock: Arc<SetClock>,
     entropy: Arc<dyn Entropy>,
     pub(crate) options: Options,
+    pub(crate) maintenance: MaintenanceOptions,
+    pub(crate) partitions: u32,
+}
+
+/// An event as a test thinks of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) id: u64,
+    pub(crate) value: u64,
+    pub(crate) subject: String,
+    pub(crate) time_us: i64,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
         Self {
             folder: TempDir::new().unwrap(),
-            clock: Arc::new(SetClock(AtomicI64::new(1_700_000_000_000_000))),
+            clock: Arc::new(SetClock(AtomicI64::new(NOW_US))),
             entropy: Arc::new(Counting(AtomicU64::new(1))),
             options: Options {
                 flush_interval: Duration::from_secs(3_600),
@@ -63,7 +80,34 @@ impl World {
                 identity_window_us: 3_600_000_000,
                 wide_groups_max: 1_000,
             },
+            maintenance: MaintenanceOptions { fanout: 2, ..MaintenanceOptions::default() },
+            partitions: 1,
         }
+    }
+
+    pub(crate) fn now_us(&self) -> i64 {
+        self.clock.now_us()
+    }
+
+    pub(crate) fn pass(&self, time: Duration) {
+        self.clock.0.fetch_add(time.as_micros() as i64, Ordering::SeqCst);
+    }
+
+    /// Maintenance under a writer of its own, as a new process would start it.
+    pub(crate) async fn maintenance(&self, parts: &Parts) -> Maintenance {
+        let parts = MaintenanceParts {
+            store: Arc::clone(&parts.store),
+            catalog: Arc::clone(&parts.catalog),
+            clock: Arc::clone(&parts.clock),
+            entropy: Arc::clone(&parts.entropy),
+            hash_key: parts.hash_key,
+        };
+        Maintenance::start(parts, self.maintenance.clone()).await.unwrap().0
+    }
+
+    /// Every job until there is none left.
+    pub(crate) async fn maintain(&self, parts: &Parts) -> Vec<Step> {
+        work_to_the_end(&mut self.maintenance(parts).await).await
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -75,24 +119,24 @@ impl World {
         let catalog = SqliteCatalog::open(
             &self.path("catalog.db"),
             SqliteOptions::default(),
-            Arc::clone(&self.clock),
+            Arc::clone(&self.clock) as _,
             Arc::clone(&self.entropy),
         )
         .await
         .unwrap();
         let installation = catalog.installation().clone();
-        catalog.ensure_epoch("log", 1, 3_600, 1).await.unwrap();
-        let mut options = LocalLogOptions::new(self.path("log"), installation.id, 0, 1);
+        catalog.ensure_epoch("log", self.partitions, 3_600, 1).await.unwrap();
+        let mut options = LocalLogOptions::new(self.path("log"), installation.id, 0, self.partitions);
         // Every frame a file of its own: what is cut shows to the offset.
         options.segment_bytes_max = 1;
-        let log = LocalLog::open(options, Arc::clone(&self.clock)).unwrap();
+        let log = LocalLog::open(options, Arc::clone(&self.clock) as _).unwrap();
         let store =
             LocalStore::open(&self.path("store"), installation.id, Arc::clone(&self.entropy)).unwrap();
         Parts {
             log: Arc::new(log),
             store: Arc::new(store),
             catalog: Arc::new(catalog),
-            clock: Arc::clone(&self.clock),
+            clock: Arc::clone(&self.clock) as _,
             entropy: Arc::clone(&self.entropy),
             hash_key: HashKey::new(installation.hash_key),
         }
@@ -118,8 +162,15 @@ pub(crate) fn record(parts: &Parts, id: u64, value: u64) -> Record {
 }
 
 fn record_of(parts: &Parts, id: u64, value: u64, subject: &str) -> Record {
+    let time_us = 1_704_067_200_000_000;
+    event_record(parts, &Event { id, value, subject: subject.to_owned(), time_us })
+}
+
+fn event_record(parts: &Parts, event: &Event) -> Record {
+    let Event { id, value, subject, time_us } = event;
+    let time = format_utc(*time_us);
     let json = format!(
-        r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t","subject":"{subject}","time":"2024-01-01T00:00:00Z","data":{{"v":{value}}}}}"#
+        r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t","subject":"{subject}","time":"{time}","data":{{"v":{value}}}}}"#
     );
     let value = Bytes::from(json);
     let event = read_event(&value).unwrap();
@@ -143,6 +194,30 @@ pub(crate) async fn append(parts: &Parts, events: impl IntoIterator<Item = (u64,
     }
 }
 
+/// Each in a frame of its own.
+pub(crate) async fn append_events(parts: &Parts, events: &[Event]) {
+    append_frames(parts, events, 1).await;
+}
+
+/// So many in a frame.
+pub(crate) async fn append_frames(parts: &Parts, events: &[Event], count: usize) {
+    for events in events.chunks(count) {
+        let records = events.iter().map(|event| event_record(parts, event)).collect();
+        parts.log.append(records).await.unwrap();
+    }
+}
+
+pub(crate) async fn work_to_the_end(maintenance: &mut Maintenance) -> Vec<Step> {
+    let mut steps = Vec::new();
+    loop {
+        match maintenance.step().await.unwrap() {
+            Step::Idle => return steps,
+            step => steps.push(step),
+        }
+        assert!(steps.len() < 1_000, "it never ends: {steps:?}");
+    }
+}
+
 /// Every event of a subject of its own, so that each makes a window.
 pub(crate) async fn append_to_subjects(parts: &Parts, count: u64) {
     for id in 0..count {
@@ -151,18 +226,23 @@ pub(crate) async fn append_to_subjects(parts: &Parts, count: u64) {
 }
 
 pub(crate) async fn sum_meter(parts: &Parts) -> Meter {
+    make_meter(parts, 77, Aggregation::Sum).await
+}
+
+/// A meter of `v`, by nothing but the subject.
+pub(crate) async fn make_meter(parts: &Parts, id: u128, aggregation: Aggregation) -> Meter {
     let draft = MeterDraft {
-        slug: "sum".to_owned(),
+        slug: format!("m{id}"),
         name: None,
         description: None,
         metadata: None,
         event_type: "t".to_owned(),
-        aggregation: Aggregation::Sum,
+        aggregation,
         value_property: Some("$.v".to_owned()),
         group_by: BTreeMap::new(),
         event_from_us: None,
     };
-    parts.catalog.create_meter(&Namespace::default(), draft, MeterId(77), 5).await.unwrap()
+    parts.catalog.create_meter(&Namespace::default(), draft, MeterId(id), 5).await.unwrap()
 }
 
 /// (offset, fate) of every row at rest, in the order of offsets.
