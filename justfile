@@ -49,6 +49,27 @@ mutations *names:
 bench *args:
     cargo bench -p weir-benches {{args}}
 
+# What the measured rows need: a release build
+bench-build:
+    cargo build --release --locked -p weir -p weir-benches --bins
+
+# A row of docs/BENCHMARKS.md: ingest, singles, grpc, latency, visible, disk, memory, restart (--help for parameters)
+bench-row *args: bench-build
+    "${CARGO_TARGET_DIR:-target}/release/weir-bench" {{args}}
+
+# Months to ask: 2 M windows of 5 M events, 2 M and 20 M windows of one event each
+bench-fill folder="target/bench-data": bench-build
+    mkdir -p {{folder}}
+    "${CARGO_TARGET_DIR:-target}/release/weir-bench" fill {{folder}}/5m
+    "${CARGO_TARGET_DIR:-target}/release/weir-bench" fill {{folder}}/2m --events-per-window 1
+    "${CARGO_TARGET_DIR:-target}/release/weir-bench" fill {{folder}}/20m --windows 20000000 --events-per-window 1
+
+# Queries beside DuckDB, chdb and JSON_VALUE, and with ten times as many windows
+bench-queries folder="target/bench-data":
+    "$(scripts/bench/setup)" scripts/bench/queries.py windows {{folder}}/5m
+    "$(scripts/bench/setup)" scripts/bench/queries.py raw {{folder}}/5m
+    "$(scripts/bench/setup)" scripts/bench/queries.py growth {{folder}}/2m {{folder}}/20m
+
 # The binary to ship: thin LTO, one codegen unit
 dist:
     cargo build --profile dist -p weir
