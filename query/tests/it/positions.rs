@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use serde_json::Value;
-use weir_catalog::Catalog as _;
+use weir_catalog::{Catalog as _, MeterUpdate};
+use weir_meter::Aggregation;
 use weir_proto::{Position, PositionKey, PositionKind};
 use weir_query::QueryOptions;
 use weir_store::Store as _;
@@ -154,4 +155,44 @@ async fn an_exact_position_is_waited_for_and_names_its_meter() {
     let headers = headers.each_ref().map(|(name, token)| (*name, token.as_str()));
     let (_, _, body) = world.request(Method::GET, "/api/v1/events", &headers, "").await;
     assert_eq!(body.matches("\"event\":").count(), 1, "{body}");
+}
+
+#[tokio::test]
+async fn a_position_names_the_meter_of_its_time() {
+    let mut world = World::new().await;
+    let meter = world.meter("n", Aggregation::Sum, Some("$.v"), &[("model", "$.m")]).await;
+    world.freeze().await;
+    let data = Some(r#"{"v": 5, "m": "x", "r": "eu"}"#.to_owned());
+    world.take(0, &[Sent { data, ..event() }]);
+    world.flush(true).await;
+    let ask = async |world: &World, name: &str, position: Option<&str>| {
+        let path = format!("/api/v1/meters/{name}/query?groupBy=model");
+        let headers: Vec<_> = position.map(|position| ("weir-position", position)).into_iter().collect();
+        let (status, headers, body) = world.request(Method::GET, &path, &headers, "").await;
+        (status, headers.get("weir-position").map(|token| token.to_str().unwrap().to_owned()), body)
+    };
+    let id = meter.id.to_string();
+    let (_, token, body) = ask(&world, "n", None).await;
+    assert!(body.contains(r#""value":5,"#) && body.contains(r#""groupBy":{"model":"x"}"#), "{body}");
+
+    let group_by = [("region".to_owned(), "$.r".to_owned())].into();
+    let update = MeterUpdate { group_by, ..MeterUpdate::default() };
+    world.catalog.update_meter(&world.namespace, "n", update, NOW_US).await.unwrap();
+    for name in ["n", &id] {
+        assert_eq!(ask(&world, name, None).await.0, StatusCode::BAD_REQUEST, "the key is gone");
+        assert_eq!(ask(&world, name, token.as_deref()).await, (StatusCode::OK, token.clone(), body.clone()));
+    }
+    world.catalog.delete_meter(&world.namespace, "n", NOW_US).await.unwrap();
+    assert_eq!(ask(&world, "n", None).await.0, StatusCode::NOT_FOUND);
+    world.meter("n", Aggregation::Count, None, &[("model", "$.m")]).await;
+    let (_, _, now) = ask(&world, "n", None).await;
+    assert!(now.contains(r#""value":1,"#), "{now}");
+    world.freeze().await;
+    world.take(0, &[event()]);
+    world.flush(true).await;
+    world.compact(2).await;
+    for name in ["n", &id] {
+        assert_eq!(ask(&world, name, token.as_deref()).await, (StatusCode::OK, token.clone(), body.clone()));
+        world.forget().await;
+    }
 }
