@@ -211,9 +211,13 @@ async fn check(given: Vec<Given>, steps: Vec<Step>, requests: Vec<String>) {
     if !told.made {
         make_meters(&told.world).await;
     }
-    for request in &requests {
-        for aggregation in AGGREGATIONS {
-            told.ask(request, &slug_of(aggregation)).await;
+    for (number, request) in requests.iter().enumerate() {
+        for (at, aggregation) in AGGREGATIONS.into_iter().enumerate() {
+            let answer = told.ask(request, &slug_of(aggregation)).await;
+            // A third is enough to ask in all ways.
+            if (number + at) % 3 == 0 {
+                told.same_in_all_ways(request, &slug_of(aggregation), None, &answer).await;
+            }
         }
     }
     for old in &told.remembered {
@@ -287,7 +291,7 @@ impl Told {
         }
     }
 
-    /// Asks in every way, and compares with the obvious computation.
+    /// Asks, and compares with the obvious computation.
     async fn ask(&self, body: &str, slug: &str) -> UsageAnswer {
         let world = &self.world;
         let meter = world.catalog.meter(&world.namespace, slug).await.unwrap().unwrap();
@@ -309,7 +313,6 @@ impl Told {
         assert_eq!(rows, expected, "{:?} {body}", meter.aggregation);
         let sorted: Vec<_> = answer.rows.iter().map(|r| (r.window_start_us, &r.subject, &r.groups)).collect();
         assert!(sorted.is_sorted(), "{sorted:?}");
-        self.same_in_all_ways(body, slug, None, &answer).await;
         answer
     }
 
