@@ -10,6 +10,7 @@ mod ask;
 use std::path::Path;
 use std::time::Duration;
 
+use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use weir_tests::generate::{Generator, Rng8, meters};
 use weir_tests::http::{Api, BATCH, JSON, POSITION, SINGLE};
@@ -22,10 +23,12 @@ use crate::settings;
 use ask::{Asked, Tally};
 
 /// Runs in the short form.
-const SEEDS: u64 = 10;
+const SEEDS: u64 = 7;
 const STEPS: usize = 30;
-const QUERIES_A_STEP: usize = 4;
-const QUERIES_AT_THE_END: usize = 40;
+const QUERIES_A_STEP: usize = 3;
+const QUERIES_AT_THE_END: usize = 30;
+/// Answers of before that are asked for again once everything is merged.
+const AGAIN_AT_THE_END: usize = 40;
 const METERS_MAX: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,22 +78,20 @@ struct Run {
     tally: Tally,
 }
 
-/// Flags for one run: from flushes all the time to none at all but at the end, segments that are merged
-/// as soon as there are two or hardly ever, windows of every meter or of those with few groups.
-fn flags(rng: &mut Rng8, partitions: u32) -> Vec<String> {
-    let mut pick = |choices: &[&str]| choices[rng.random_range(0..choices.len())].to_owned();
-    let (interval, events) = match pick(&["tiny", "tiny", "small", "none"]).as_str() {
-        "tiny" => ("50ms", "50"),
-        "small" => ("200ms", "500"),
-        _ => ("5m", "100000"),
-    };
+/// Flags for one run, so that a few seeds in a row have all of them: from flushes all the time to none at
+/// all but at the end, segments that are merged as soon as there are two or hardly ever, windows of every
+/// meter or of those with few groups, refolds at once or in many steps.
+fn flags(seed: u64, partitions: u64) -> Vec<String> {
+    let pick = |choices: &[&'static str], turn: u64| choices[turn as usize % choices.len()].to_owned();
+    let (interval, events) =
+        [("50ms", "50"), ("200ms", "500"), ("50ms", "50"), ("5m", "100000")][seed as usize % 4];
     let flags = [
         ("--flush-interval", interval.to_owned()),
         ("--flush-events", events.to_owned()),
         ("--partitions", partitions.to_string()),
-        ("--compaction-fanout", pick(&["2", "2", "3", "4", "8"])),
-        ("--wide-groups-max", pick(&["100000", "100000", "100000", "5"])),
-        ("--refold-events", pick(&["100000", "100000", "60"])),
+        ("--compaction-fanout", pick(&["2", "3", "2", "4", "8"], seed)),
+        ("--wide-groups-max", pick(&["100000", "100000", "5"], seed / 2)),
+        ("--refold-events", pick(&["100000", "60"], seed / 3)),
     ];
     flags.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
 }
@@ -98,8 +99,8 @@ fn flags(rng: &mut Rng8, partitions: u32) -> Vec<String> {
 impl Run {
     fn new(seed: u64, folder: &Path) -> Self {
         let mut rng = Rng8::seed_from_u64(seed);
-        let partitions = [1, 2, 3][rng.random_range(0..3)];
-        let flags = flags(&mut rng, partitions);
+        let partitions = seed % 3 + 1;
+        let flags = flags(seed, partitions);
         println!("reference: {}", flags.join(" "));
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let options = Options::new(&folder.join("data"), &flags);
@@ -149,8 +150,9 @@ impl Run {
         for _ in 0..QUERIES_AT_THE_END {
             self.ask().await;
         }
-        for asked in std::mem::take(&mut self.asked) {
-            self.check_again(&asked).await;
+        let asked = std::mem::take(&mut self.asked);
+        for asked in asked.choose_multiple(&mut self.rng, AGAIN_AT_THE_END) {
+            self.check_again(asked).await;
         }
         if let Some(server) = self.server.take() {
             server.stop();

@@ -12,7 +12,7 @@ use weir_tests::reference::{Query, answer};
 use super::{Living, Run};
 
 /// How many answers of before are asked for again after each step.
-const AGAIN_A_STEP: usize = 3;
+const AGAIN_A_STEP: usize = 2;
 
 /// What was compared.
 #[derive(Clone, Copy, Debug, Default)]
