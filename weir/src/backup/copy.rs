@@ -59,6 +59,12 @@ impl Tree {
         self.root.join(name)
     }
 
+    /// Makes a folder that may stay empty.
+    pub(super) fn make_folder(&mut self, name: &str) -> Result<(), CopyError> {
+        let path = self.path(name);
+        self.make_folder_of(&path.join("file"))
+    }
+
     /// Notes and syncs a file that something else has written.
     pub(super) fn add_existing(&mut self, name: &str) -> Result<(), CopyError> {
         let path = self.path(name);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use weir_catalog::Catalog;
 use weir_catalog::sqlite::{SqliteCatalog, SqliteOptions};
 use weir_meter::environment::Entropy;
+use weir_meter::segment::SegmentKind;
 
 use super::copy::{Tree, io_error, sync_folder};
 use super::manifest::{MANIFEST, Manifest};
@@ -86,6 +87,10 @@ async fn fill(backup: &Path, waiting: &Path, manifest: &Manifest) -> Result<(), 
             if let Err(error) = tree.copy_checked(&from.join(&file.path), file) {
                 bad.push(error.to_string());
             }
+        }
+        // A store that has no file of a kind yet has its folder all the same.
+        for kind in [SegmentKind::Rows, SegmentKind::Windows, SegmentKind::Members] {
+            tree.make_folder(&format!("store/{}", kind.name()))?;
         }
         tree.sync_folders().map(|()| bad)
     });

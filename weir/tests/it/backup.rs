@@ -90,6 +90,18 @@ async fn a_damaged_backup_is_refused_and_nothing_is_overwritten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_without_any_file_at_rest_comes_back_whole() {
+    let folder = Folder::empty();
+    let server = Server::start(&folder.data).await;
+    backup(&folder.place(), &folder.path("backup")).await.unwrap();
+    server.stop().await;
+    let restored = Folder::empty();
+    restore(&folder.path("backup"), &restored.data).await.unwrap();
+    let found = check(&restored.place(), false).await.unwrap();
+    assert!(found.problems.is_empty(), "{}", found.render(100));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_that_cannot_be_made_leaves_nothing() {
     let folder = Folder::filled().await;
     let rows = folder.files("store/rows").remove(0);
