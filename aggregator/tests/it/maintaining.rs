@@ -287,6 +287,13 @@ async fn events_below_the_floor_go_once_it_is_raised() {
     append_events(&parts, &events_at(30..40, NOW_US - 33 * day_us)).await;
     world.drain(&parts).await.unwrap();
     let latest = make_meter(&parts, 7, Aggregation::Sum).await;
+    let mut maintenance = world.maintenance(&parts).await;
+    let mut steps = Vec::new();
+    while seen(&parts, &latest, 60).await.is_none() {
+        steps.push(maintenance.step().await.unwrap());
+    }
+    assert!(steps.iter().all(|step| matches!(step, Step::Refolded { .. })), "{steps:?}");
+    check(&parts, &latest, &kept, 60).await;
     world.maintain(&parts).await;
     for meter in [&sum, &later, &latest] {
         check(&parts, meter, &kept, 60).await;
@@ -348,6 +355,48 @@ async fn minutes_go_where_hours_stand_for_them_and_stay_gone() {
 }
 
 #[tokio::test]
+async fn of_a_segment_that_is_open_in_part_only_that_part_is_folded() {
+    for refold_rows in [1_000, 5] {
+        let mut world = World::new();
+        world.maintenance.fanout = 64;
+        world.maintenance.refold_rows = refold_rows;
+        let parts = world.open().await;
+        let events = events(20);
+        append_events(&parts, &events[..10]).await;
+        world.drain(&parts).await.unwrap();
+        let sum = sum_meter(&parts).await;
+        append_events(&parts, &events[10..]).await;
+        world.drain(&parts).await.unwrap();
+        // The rows become one segment, half of which the meter has windows of.
+        world.maintenance.fanout = 2;
+        let listing = parts.catalog.listing().await.unwrap();
+        let inputs: Vec<_> =
+            listing.segments.iter().filter(|s| s.new.kind == SegmentKind::Rows).cloned().collect();
+        let writer = weir_meter::WriterId(parts.entropy.random_u128());
+        parts.catalog.open_writer(writer, 1).await.unwrap();
+        let mut coverage = inputs[0].new.coverage.clone();
+        coverage.ranges[0].to = 20;
+        let merge = weir_store::Merge {
+            kind: SegmentKind::Rows,
+            inputs: inputs.clone(),
+            coverage,
+            level: 1,
+            generations: Arc::default(),
+            retention: weir_store::Retention::default(),
+            stop: Arc::default(),
+        };
+        let add = vec![parts.store.merge(writer, merge).await.unwrap()];
+        let remove = inputs.iter().map(|input| input.new.segment).collect();
+        let swap = weir_catalog::Swap { writer, remove, add, now_us: world.now_us() };
+        assert_eq!(parts.catalog.swap(swap).await.unwrap(), weir_catalog::SwapOutcome::Swapped);
+
+        let steps = world.maintain(&parts).await;
+        assert!(matches!(steps[0], Step::Refolded { offsets: 10, .. }), "{steps:?}");
+        check(&parts, &sum, &events, 60).await;
+    }
+}
+
+#[tokio::test]
 async fn windows_can_be_dropped_and_come_back_the_same() {
     let mut world = World::new();
     world.options.flush_records = 7;
@@ -360,7 +409,7 @@ async fn windows_can_be_dropped_and_come_back_the_same() {
     parts.catalog.open_writer(writer, 1).await.unwrap();
     let windows = listing.segments.iter().filter(|s| s.new.kind != SegmentKind::Rows);
     let remove = windows.map(|s| s.new.segment).collect();
-    let swap = weir_catalog::Swap { writer, remove, add: Vec::new(), now_us: 2 };
+    let swap = weir_catalog::Swap { writer, remove, add: Vec::new(), now_us: world.now_us() };
     parts.catalog.swap(swap).await.unwrap();
     assert_eq!(seen(&parts, &meters[0], 60).await, None);
     world.maintain(&parts).await;

@@ -5,7 +5,7 @@ use weir_meter::Aggregation;
 use weir_meter::segment::Generations;
 
 use crate::sight::seen;
-use crate::world::{World, append_to_subjects, make_meter, offsets, rows, sum_meter};
+use crate::world::{World, append_to_subjects, make_meter, make_meter_of, offsets, rows, sum_meter};
 
 #[tokio::test]
 async fn a_meter_that_gets_too_wide_is_left_out_of_the_piece_and_of_those_after_it() {
@@ -14,6 +14,7 @@ async fn a_meter_that_gets_too_wide_is_left_out_of_the_piece_and_of_those_after_
     world.options.wide_groups_max = 8;
     let parts = world.open().await;
     let sum = sum_meter(&parts).await;
+    let narrow = make_meter_of(&parts, 3, Aggregation::Sum, "another").await;
     append_to_subjects(&parts, 50).await;
     world.drain(&parts).await.unwrap();
 
@@ -22,6 +23,8 @@ async fn a_meter_that_gets_too_wide_is_left_out_of_the_piece_and_of_those_after_
     assert_eq!(offsets(&rows(&parts).await), (0..50).collect::<Vec<_>>());
     let windows: Vec<_> = listing.segments.iter().filter(|s| s.new.coverage.window_size_s == 60).collect();
     assert!(windows.iter().all(|s| !s.new.coverage.covers(&sum)), "{windows:?}");
+    assert!(windows.iter().all(|s| s.new.coverage.covers(&narrow)), "{windows:?}");
+    assert!(seen(&parts, &narrow, 60).await.is_some());
     // Nothing is folded for it again.
     let steps = world.maintain(&parts).await;
     assert!(!steps.iter().any(|step| matches!(step, Step::Refolded { .. })), "{steps:?}");

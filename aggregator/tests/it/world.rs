@@ -231,12 +231,22 @@ pub(crate) async fn sum_meter(parts: &Parts) -> Meter {
 
 /// A meter of `v`, by nothing but the subject.
 pub(crate) async fn make_meter(parts: &Parts, id: u128, aggregation: Aggregation) -> Meter {
+    make_meter_of(parts, id, aggregation, "t").await
+}
+
+/// The same for events of any type; a test's own are of type `t`.
+pub(crate) async fn make_meter_of(
+    parts: &Parts,
+    id: u128,
+    aggregation: Aggregation,
+    event_type: &str,
+) -> Meter {
     let draft = MeterDraft {
         slug: format!("m{id}"),
         name: None,
         description: None,
         metadata: None,
-        event_type: "t".to_owned(),
+        event_type: event_type.to_owned(),
         aggregation,
         value_property: Some("$.v".to_owned()),
         group_by: BTreeMap::new(),

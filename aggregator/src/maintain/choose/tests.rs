@@ -20,7 +20,8 @@ enum Act {
     MakeWide(usize),
     /// Somebody loses a pair of windows and members.
     Drop(usize),
-    Work(usize),
+    /// So many jobs, while refolds fail or not.
+    Work(usize, bool),
     Days(i64),
 }
 
@@ -31,7 +32,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => any::<prop::sample::Index>().prop_map(|i| Act::EndMeter(i.index(1_000))),
         1 => any::<prop::sample::Index>().prop_map(|i| Act::MakeWide(i.index(1_000))),
         1 => any::<prop::sample::Index>().prop_map(|i| Act::Drop(i.index(1_000))),
-        4 => (1..6_usize).prop_map(Act::Work),
+        4 => (1..6_usize, any::<bool>()).prop_map(|(jobs, failing)| Act::Work(jobs, failing)),
         1 => (1..4_i64).prop_map(Act::Days),
     ]
 }
@@ -64,9 +65,10 @@ proptest! {
                 Act::EndMeter(index) => model.end_meter(index),
                 Act::MakeWide(index) => model.make_wide(index),
                 Act::Drop(index) => model.drop_pair(index),
-                Act::Work(jobs) => {
+                Act::Work(jobs, failing) => {
+                    let paused = failing.then_some(JobKind::Refold).into_iter().collect();
                     for _ in 0..jobs {
-                        model.work();
+                        model.work(&paused);
                     }
                 }
                 Act::Days(days) => model.now_us += days * DAY_US,
@@ -118,7 +120,7 @@ fn floors_come_before_deletion_and_folding_before_compaction() {
     model.now_us += 8 * DAY_US;
     model.make_meter();
     let mut kinds = Vec::new();
-    while let Some(kind) = model.work() {
+    while let Some(kind) = model.work(&HashSet::new()) {
         kinds.push(kind);
     }
     kinds.dedup();
