@@ -75,3 +75,23 @@ impl Input {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::testing::plain_row;
+    use crate::{convert, schema};
+
+    #[test]
+    fn stopping_is_noticed_at_the_next_batch() {
+        let row = plain_row(1);
+        let batch = convert::rows_to_batch(&[&row], weir_meter::WriterId(1), &schema::rows()).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut input = Input::of_batches(vec![batch.slice(0, 0), batch.clone(), batch], &stop);
+        assert_eq!(input.next().unwrap().unwrap().num_rows(), 1);
+        stop.store(true, Ordering::Relaxed);
+        assert!(matches!(input.next(), Err(StoreError::Stopped)));
+    }
+}
