@@ -93,3 +93,6 @@ fn refuse_lost_catalog(catalog: &Path, log_dir: &Path, store_dir: &Path) -> Resu
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ServeError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| ServeError::Task(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;
