@@ -4,18 +4,16 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, FixedSizeBinaryArray, Int64Array, RecordBatch};
 use futures::StreamExt as _;
-use weir_catalog::Listing;
+use weir_catalog::{Listing, Swap, SwapOutcome};
 use weir_meter::segment::{Segment, SegmentKind};
-use weir_meter::{ContentHash, IdentityHash, OffsetRange};
-use weir_store::{RowScan, RowSource, StoreError};
+use weir_store::{RowScan, RowSource, StoreError, convert};
 
 use crate::error::AggregatorError;
 use crate::identity::IdentityIndex;
 use crate::service::Parts;
 use crate::take::PartitionState;
-use crate::writer;
+use crate::writer::{self, Writer};
 
 /// Closes every writer that earlier processes left open and deletes what they wrote and never
 /// committed. Only for a process that holds the data folder's lock: nobody else can be writing.
@@ -90,79 +88,81 @@ pub(crate) async fn rebuild_indexes(
     listing: &Listing,
     states: &mut [PartitionState],
 ) -> Result<(), AggregatorError> {
+    let sources: Vec<RowSource> =
+        rows_segments(listing).map(|segment| RowSource::Segment(Arc::clone(segment))).collect();
+    let oldest = |state: &PartitionState| state.record_time_max_us.saturating_sub(state.index.window_us());
+    let known = states.iter().filter(|state| state.next_offset > 0);
+    let Some(oldest_us) = known.map(oldest).min().filter(|_| !sources.is_empty()) else { return Ok(()) };
+    // One look for all partitions: merged segments hold rows of each of them.
+    let mut batches = parts.store.scan_rows(RowScan {
+        sources,
+        offsets: None,
+        namespace: None,
+        event_type: None,
+        subjects: None,
+        times_us: None,
+        counted_only: true,
+        recorded_after_us: Some(oldest_us),
+        columns: convert::IDENTITY_COLUMNS.to_vec(),
+        counters: Arc::default(),
+    });
+    while let Some(batch) = batches.next().await {
+        for accepted in convert::identities(&batch?)? {
+            let at = accepted.at;
+            let of_partition = |state: &&mut PartitionState| {
+                (state.epoch, state.partition) == (at.epoch, at.partition) && at.offset < state.next_offset
+            };
+            if let Some(state) = states.iter_mut().find(of_partition)
+                && accepted.record_time_us > oldest(state)
+            {
+                state.index.accept(accepted.identity, accepted.content, accepted.record_time_us);
+            }
+        }
+    }
     for state in states.iter_mut() {
-        let sources: Vec<RowSource> =
-            rows_segments(listing).map(|segment| RowSource::Segment(Arc::clone(segment))).collect();
-        if state.next_offset == 0 || sources.is_empty() {
-            continue;
-        }
-        let oldest_us = state.record_time_max_us.saturating_sub(state.index.window_us());
-        let mut batches = parts.store.scan_rows(RowScan {
-            sources,
-            offsets: Some(vec![OffsetRange {
-                epoch: state.epoch,
-                partition: state.partition,
-                from: 0,
-                to: state.next_offset,
-            }]),
-            namespace: None,
-            event_type: None,
-            subjects: None,
-            times_us: None,
-            counted_only: true,
-            columns: vec!["record_time", "identity", "content"],
-            counters: Arc::default(),
-        });
-        while let Some(batch) = batches.next().await {
-            read_identities(&batch?, oldest_us, &mut state.index)?;
-        }
         state.index.forget(state.record_time_max_us);
-        tracing::info!(
-            partition = state.partition,
-            identities = state.index.len(),
-            "identity index read back"
-        );
+        let (partition, identities) = (state.partition, state.index.len());
+        tracing::info!(partition, identities, "identity index read back");
     }
     Ok(())
+}
+
+/// Looks whether what is listed is there, before anything is deleted that a wrong catalog does not know.
+/// Rows are the truth, so without them nothing starts. Windows and members are a cache: those that are
+/// gone are taken off the listing, and folded again from rows.
+pub(crate) async fn verify(parts: &Parts, listing: &Listing) -> Result<(), AggregatorError> {
+    let rows: Vec<Arc<Segment>> = rows_segments(listing).cloned().collect();
+    parts.store.verify(&rows, false).await?;
+    let cached = || listing.segments.iter().filter(|segment| segment.new.kind != SegmentKind::Rows);
+    // Windows and members of one size and the same offsets belong together.
+    let pair = |segment: &Segment| {
+        let coverage = &segment.new.coverage;
+        (coverage.window_size_s, coverage.ranges.clone())
+    };
+    let mut damaged = HashSet::new();
+    for segment in cached() {
+        match parts.store.verify(std::slice::from_ref(segment), false).await {
+            Err(StoreError::Damaged { path, reason }) => {
+                tracing::error!(%path, %reason, "stored windows are gone; they are folded again from rows");
+                damaged.insert(pair(segment));
+            }
+            looked => looked?,
+        }
+    }
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    let remove = cached().filter(|segment| damaged.contains(&pair(segment))).map(|s| s.new.segment).collect();
+    let now_us = parts.clock.now_us();
+    let writer = Writer::open(&parts.store, &parts.catalog, &parts.clock, &parts.entropy).await?.id();
+    let swapped = parts.catalog.swap(Swap { writer, remove, add: Vec::new(), now_us }).await?;
+    parts.catalog.close_writer(writer, now_us).await?;
+    match swapped {
+        SwapOutcome::Swapped => Ok(()),
+        other => Err(AggregatorError::Refused(format!("damaged windows stay listed: {other:?}"))),
+    }
 }
 
 pub(crate) fn rows_segments(listing: &Listing) -> impl Iterator<Item = &Arc<Segment>> {
     listing.segments.iter().filter(|segment| segment.new.kind == SegmentKind::Rows)
-}
-
-fn read_identities(
-    batch: &RecordBatch,
-    oldest_us: i64,
-    index: &mut IdentityIndex,
-) -> Result<(), AggregatorError> {
-    let times: &Int64Array = column(batch, "record_time")?;
-    let identities: &FixedSizeBinaryArray = column(batch, "identity")?;
-    let contents: &FixedSizeBinaryArray = column(batch, "content")?;
-    for row in 0..batch.num_rows() {
-        let time_us = times.value(row);
-        if time_us > oldest_us {
-            index.accept(
-                IdentityHash(hash_at(identities, row)?),
-                ContentHash(hash_at(contents, row)?),
-                time_us,
-            );
-        }
-    }
-    Ok(())
-}
-
-fn column<'b, A: 'static>(batch: &'b RecordBatch, name: &str) -> Result<&'b A, AggregatorError> {
-    batch
-        .column_by_name(name)
-        .and_then(|array| array.as_any().downcast_ref::<A>())
-        .ok_or_else(|| damaged(&format!("the column {name} is missing or of another type")))
-}
-
-fn hash_at(array: &FixedSizeBinaryArray, row: usize) -> Result<u128, AggregatorError> {
-    let bytes = array.value(row).try_into().map_err(|_| damaged("a hash is not 16 bytes long"))?;
-    Ok(u128::from_be_bytes(bytes))
-}
-
-fn damaged(reason: &str) -> AggregatorError {
-    StoreError::Damaged { path: "rows at rest".to_owned(), reason: reason.to_owned() }.into()
 }

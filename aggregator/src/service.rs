@@ -135,8 +135,9 @@ impl Service {
     pub async fn start(parts: Parts, options: Options) -> Result<(Self, Handle), AggregatorError> {
         let listing = parts.catalog.listing().await?;
         let mut states = recover::partitions(&parts, &listing, options.identity_window_us).await?;
+        // First: a catalog that does not belong to this store must not sweep it.
+        recover::verify(&parts, &listing).await?;
         recover::close_and_sweep(&parts).await?;
-        parts.store.verify(&listing.segments, false).await?;
         recover::rebuild_indexes(&parts, &listing, &mut states).await?;
         let visible = states.iter().map(|state| state.range_from(0)).collect();
         parts.store.head().set_visible(visible);
@@ -193,13 +194,14 @@ impl Folding {
                 return Err(AggregatorError::Task("the flusher has stopped".to_owned()));
             }
             let stopping = stop.is_cancelled();
-            if let Some(active) = &piece
-                && self.is_due(active).await?
-            {
-                self.cut(&mut piece).await?;
-            }
             let mut progressed = false;
             for index in 0..self.states.len() {
+                // Asked between any two steps: a round over many partitions may take much.
+                if let Some(active) = &piece
+                    && self.is_due(active).await?
+                {
+                    self.cut(&mut piece).await?;
+                }
                 progressed |= self.step(index, &mut piece).await?;
             }
             self.report(piece.as_ref(), &ends, &start_ends);

@@ -179,6 +179,7 @@ impl QueryService {
                 subjects: request.subject.clone().map(|subject| vec![subject]),
                 times_us: Some(times.pairs()),
                 counted_only: true,
+                recorded_after_us: None,
                 columns: newest::COLUMNS.to_vec(),
                 counters: Arc::clone(counters),
             };

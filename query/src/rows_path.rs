@@ -78,6 +78,7 @@ impl RowsPath<'_> {
             subjects: self.subjects.cloned(),
             times_us: Some(part.times.pairs()),
             counted_only: true,
+            recorded_after_us: None,
             columns,
             counters: Arc::clone(counters),
         }

@@ -55,6 +55,8 @@ pub struct RowScan {
     pub times_us: Option<Vec<(i64, i64)>>,
     /// Only counted events (true), or every fate.
     pub counted_only: bool,
+    /// Only rows recorded later than this; None means any.
+    pub recorded_after_us: Option<i64>,
     /// Names of the columns wanted, in `schema::rows` order.
     pub columns: Vec<&'static str>,
     pub counters: Arc<ScanCounters>,
@@ -75,6 +77,7 @@ impl RowScan {
                 event.is_some_and(|e| ranges.iter().any(|(from, to)| *from <= e.time_us && e.time_us < *to))
             })
             && (!self.counted_only || row.fate == Fate::Counted)
+            && self.recorded_after_us.is_none_or(|after_us| row.record_time_us > after_us)
     }
 }
 

@@ -4,7 +4,9 @@ use std::fs;
 use std::sync::Arc;
 
 use weir_aggregator::{AggregatorError, Parts, Service};
+use weir_meter::segment::SegmentKind;
 use weir_meter::{OffsetRange, SegmentId, WriterId};
+use weir_store::StoreError;
 
 use crate::faults::{FaultyCatalog, Lost};
 use crate::world::{World, append, close, counted, fates, offsets, rows, sum_meter};
@@ -72,6 +74,50 @@ async fn files_that_were_written_and_never_committed_do_not_count_and_are_swept(
     assert!(stranger.exists(), "what the catalog does not know is left alone");
     assert_eq!(offsets(&rows(&parts).await), (0..8).collect::<Vec<_>>());
     assert_eq!(counted(&parts, &meter).await, 8);
+}
+
+#[tokio::test]
+async fn windows_that_are_gone_are_folded_again() {
+    let world = World::new();
+    let parts = world.open().await;
+    let meter = sum_meter(&parts).await;
+    append(&parts, (0..15).map(|n| (n, n))).await;
+    world.drain(&parts).await.unwrap();
+    let windows = file_of(&parts, SegmentKind::Windows).await;
+    close(parts).await;
+    fs::remove_file(world.path("store").join(&windows)).unwrap();
+
+    let parts = world.open().await;
+    world.drain(&parts).await.unwrap();
+    assert!(counted(&parts, &meter).await < 15, "off the listing");
+    world.maintain(&parts).await;
+    assert_eq!(counted(&parts, &meter).await, 15);
+}
+
+#[tokio::test]
+async fn a_catalog_whose_rows_are_gone_sweeps_nothing() {
+    let world = World::new();
+    let parts = world.open().await;
+    append(&parts, (0..15).map(|n| (n, n))).await;
+    world.drain(&parts).await.unwrap();
+    let rows = file_of(&parts, SegmentKind::Rows).await;
+    close(parts).await;
+    // As with an older catalog: the rows are in a file of the same writer that it does not list.
+    let (listed, merged) = (world.path("store").join(&rows), SegmentId(77));
+    let (writer, _) = rows.rsplit_once('-').unwrap();
+    let merged = world.path("store").join(format!("{writer}-{merged}.parquet"));
+    fs::rename(&listed, &merged).unwrap();
+
+    let parts = world.open().await;
+    let refused = world.drain(&parts).await;
+    assert!(matches!(refused, Err(AggregatorError::Store(StoreError::Damaged { .. }))), "{refused:?}");
+    assert!(merged.exists(), "perhaps the only copy of these rows");
+}
+
+async fn file_of(parts: &Parts, kind: SegmentKind) -> String {
+    let listing = parts.catalog.listing().await.unwrap();
+    let mut files = listing.segments.iter().filter(|s| s.new.kind == kind && s.new.row_count > 0);
+    files.next().unwrap().new.location.clone()
 }
 
 #[tokio::test]

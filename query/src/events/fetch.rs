@@ -44,6 +44,7 @@ impl QueryService {
             subjects: None,
             times_us: Some(vec![(*first, last.saturating_add(1))]),
             counted_only: true,
+            recorded_after_us: None,
             columns,
             counters: Arc::clone(counters),
         });

@@ -83,6 +83,7 @@ pub(super) fn everything(sources: Vec<RowSource>) -> RowScan {
         subjects: None,
         times_us: None,
         counted_only: false,
+        recorded_after_us: None,
         columns: all_columns(SegmentKind::Rows),
         counters: Arc::default(),
     }

@@ -142,6 +142,7 @@ async fn one_subject_reads_few_pages() {
         subjects: Some(vec!["customer-42".to_owned()]),
         times_us: None,
         counted_only: true,
+        recorded_after_us: None,
         columns: vec!["data"],
         counters: Arc::default(),
     };

@@ -110,6 +110,7 @@ async fn segment_rows(at_rest: &AtRest, segment: &Arc<Segment>, report: &mut Rep
         subjects: None,
         times_us: None,
         counted_only: false,
+        recorded_after_us: None,
         columns: vec!["epoch", "partition", "offset"],
         counters: Arc::default(),
     });

@@ -47,7 +47,7 @@ async fn unknown(folder: &Path, at_rest: &AtRest, report: &mut Report) {
         }
     };
     let kept: HashSet<SegmentId> = kept.into_iter().collect();
-    let ours = |writer: WriterId| writers.iter().any(|w| w.writer == writer && w.incarnation == incarnation);
+    let known = |writer: WriterId| writers.iter().find(|w| w.writer == writer).map(|w| w.incarnation);
     for kind in [SegmentKind::Rows, SegmentKind::Windows, SegmentKind::Members] {
         let path = folder.join(kind.name());
         let entries = match std::fs::read_dir(&path) {
@@ -66,17 +66,21 @@ async fn unknown(folder: &Path, at_rest: &AtRest, report: &mut Report) {
                 continue;
             }
             let shown = path.join(&name);
-            if ids.is_some_and(|(writer, _)| ours(writer)) {
-                report.note(format!(
-                    "{} was never listed: a write that broke off; the next start removes it",
+            match ids.and_then(|(writer, _)| known(writer)) {
+                Some(under) if under == incarnation => report.note(format!(
+                    "{} is not listed: a write that broke off, or one whose turn is over; the next start removes it",
                     shown.display()
-                ));
-            } else {
-                report.problem(format!(
+                )),
+                Some(_) => report.note(format!(
+                    "{} is not listed and was written before the catalog was restored from a copy; no start removes \
+                     it, you may",
+                    shown.display()
+                )),
+                None => report.problem(format!(
                     "{} is known to no listing and was written by nobody whom the catalog knows; it does not count \
                      and is never deleted",
                     shown.display()
-                ));
+                )),
             }
         }
     }

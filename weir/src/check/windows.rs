@@ -85,7 +85,7 @@ async fn compare_one(
     };
     // Where some offsets have no windows yet, what there is of windows is compared with the help of rows.
     let windows = match ask(Some(ReadOnly::Segments)).await {
-        Err(QueryError::Conflict(_)) => ask(None).await?,
+        Err(QueryError::RowsNeeded(_)) => ask(None).await?,
         answer => answer?,
     };
     let rows = ask(Some(ReadOnly::Rows)).await?;

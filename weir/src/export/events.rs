@@ -63,6 +63,7 @@ pub(super) async fn export(
             subjects: (!wanted.subjects.is_empty()).then(|| wanted.subjects.clone()),
             times_us: Some(vec![(from_us, to_us)]),
             counted_only: true,
+            recorded_after_us: None,
             columns: COLUMNS.to_vec(),
             counters: Arc::new(ScanCounters::default()),
         });

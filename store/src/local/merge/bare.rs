@@ -72,6 +72,7 @@ pub(super) fn make(
         subjects: None,
         times_us: Some(vec![(i64::MIN, highest)]),
         counted_only: false,
+        recorded_after_us: None,
         columns: KEPT.into_iter().chain(["time"]).collect(),
         counters: Arc::default(),
     });

@@ -89,6 +89,10 @@ impl Wanted {
                 conditions.extend(
                     scan.times_us.iter().map(|t| Condition::Ranges { column: "time", wanted: t.clone() }),
                 );
+                conditions.extend(scan.recorded_after_us.map(|after_us| Condition::Ranges {
+                    column: "record_time",
+                    wanted: vec![(after_us.saturating_add(1), i64::MAX)],
+                }));
                 if scan.counted_only {
                     conditions.push(Condition::text("fate", &[Fate::Counted.name()]));
                 }

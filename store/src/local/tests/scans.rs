@@ -23,6 +23,7 @@ struct Filter {
     subjects: Option<Vec<usize>>,
     times_us: Option<Vec<(i64, i64)>>,
     counted_only: bool,
+    recorded_after_us: Option<i64>,
 }
 
 fn times() -> impl Strategy<Value = Vec<(i64, i64)>> {
@@ -39,14 +40,18 @@ fn filter() -> impl Strategy<Value = Filter> {
         prop::option::of(prop::collection::vec(0..SUBJECTS.len(), 0..3)),
         prop::option::of(times()),
         any::<bool>(),
+        prop::option::of(any::<i64>()),
     )
-        .prop_map(|(offsets, namespace, event_type, subjects, times_us, counted_only)| Filter {
-            offsets,
-            namespace,
-            event_type,
-            subjects,
-            times_us,
-            counted_only,
+        .prop_map(|(offsets, namespace, event_type, subjects, times_us, counted_only, recorded)| {
+            Filter {
+                offsets,
+                namespace,
+                event_type,
+                subjects,
+                times_us,
+                counted_only,
+                recorded_after_us: recorded,
+            }
         })
 }
 
@@ -59,6 +64,7 @@ impl Filter {
             subjects: self.subjects.as_ref().map(|s| s.iter().map(|s| SUBJECTS[*s].to_owned()).collect()),
             times_us: self.times_us.clone(),
             counted_only: self.counted_only,
+            recorded_after_us: self.recorded_after_us,
             ..everything(sources)
         }
     }
@@ -81,6 +87,9 @@ impl Filter {
             return false;
         }
         if self.counted_only && row.fate != Fate::Counted {
+            return false;
+        }
+        if self.recorded_after_us.is_some_and(|after_us| row.record_time_us <= after_us) {
             return false;
         }
         match &row.event {
