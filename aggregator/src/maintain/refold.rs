@@ -275,6 +275,7 @@ impl Work {
             // No query sees below the floor.
             times_us: floor_us.map(|floor_us| vec![(floor_us, i64::MAX)]),
             counted_only: true,
+            recorded_after_us: None,
             columns: rows::columns(std::iter::once(meter).chain(others.iter().map(AsRef::as_ref))),
             counters: Arc::default(),
         }

@@ -266,6 +266,7 @@ pub(crate) async fn rows(parts: &Parts) -> Vec<(u64, String)> {
         subjects: None,
         times_us: None,
         counted_only: false,
+        recorded_after_us: None,
         columns: vec!["offset", "fate"],
         counters: Arc::default(),
     };
