@@ -128,6 +128,7 @@ impl LocalLog {
             folder,
             whose,
             segment_bytes_max: options.segment_bytes_max,
+            segment_age_max_us: i64::try_from(options.segment_age_max.as_micros()).unwrap_or(i64::MAX),
             group_bytes_max: options.group_bytes_max,
             compression: options.compression,
             file: recovered.active,

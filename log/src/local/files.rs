@@ -17,6 +17,8 @@ pub(super) struct FileInfo {
     pub(super) seed: u32,
     /// Bytes of the file up to the end of its last durable frame.
     pub(super) bytes: u64,
+    /// Record time of its first frame; none while it has no frame.
+    pub(super) since_us: Option<i64>,
     /// (base offset, byte) of some frames, the first one among them.
     index: Vec<(u64, u64)>,
 }
@@ -29,7 +31,7 @@ pub(super) struct Files {
 
 impl FileInfo {
     pub(super) fn new(base_offset: u64, seed: u32, header_bytes: u64) -> Self {
-        Self { base_offset, seed, bytes: header_bytes, index: Vec::new() }
+        Self { base_offset, seed, bytes: header_bytes, since_us: None, index: Vec::new() }
     }
 
     /// Notes a frame that follows the ones noted before.
@@ -39,6 +41,7 @@ impl FileInfo {
         if due {
             self.index.push((frame.base_offset, self.bytes));
         }
+        self.since_us.get_or_insert(frame.record_time_us);
         self.bytes = self.bytes.saturating_add(frame.frame_bytes() as u64);
     }
 
@@ -76,6 +79,11 @@ impl Files {
         if let Some(active) = self.list.back_mut() {
             active.note(frame);
         }
+    }
+
+    /// Record time of the first frame in the file that is written to; none if there is none yet.
+    pub(super) fn active_since_us(&self) -> Option<i64> {
+        self.list.back()?.since_us
     }
 
     pub(super) fn find(&self, offset: u64) -> Option<Place> {

@@ -1,6 +1,7 @@
 //! Where a local log lies, whose it is, and what bounds it, each bound with its default.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use weir_meter::InstallationId;
 
@@ -8,6 +9,7 @@ use super::frame::{Compression, PAYLOAD_BYTES_MAX};
 use crate::LogError;
 
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+pub const SEGMENT_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 pub const APPEND_BYTES_MAX: usize = 16 << 20;
 pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 pub const GROUP_BYTES_MAX: usize = 4 << 20;
@@ -26,6 +28,9 @@ pub struct LocalLogOptions {
     pub partitions: u32,
     /// A file is closed and the next one begun at this size.
     pub segment_bytes_max: u64,
+    /// A file whose first record is this old, by the log's own time, takes no more records. Only whole files
+    /// are ever cut, so this is how long one event can keep older ones from being dropped.
+    pub segment_age_max: Duration,
     /// One request's records, encoded: a larger request is refused.
     pub append_bytes_max: usize,
     /// Records that wait to become durable, in all partitions: over it, appends are unavailable.
@@ -46,6 +51,7 @@ impl LocalLogOptions {
             epoch,
             partitions,
             segment_bytes_max: SEGMENT_BYTES_MAX,
+            segment_age_max: SEGMENT_AGE_MAX,
             append_bytes_max: APPEND_BYTES_MAX,
             queue_bytes_max: QUEUE_BYTES_MAX,
             group_bytes_max: GROUP_BYTES_MAX,

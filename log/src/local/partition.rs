@@ -57,6 +57,11 @@ impl Partition {
         self.files.lock().start()
     }
 
+    /// Record time of the first frame in the file that is written to; none if there is none yet.
+    pub(super) fn active_since_us(&self) -> Option<i64> {
+        self.files.lock().active_since_us()
+    }
+
     /// Makes known a file that the next frames go to.
     pub(super) fn publish_file(&self, file: FileInfo) {
         self.files.lock().push(file);
@@ -113,10 +118,21 @@ impl Partition {
         Ok(())
     }
 
-    /// Removes files that lie wholly below an offset; blocks. The oldest goes first, and is gone for
-    /// good before the next one goes, so that no crash leaves a gap in the middle.
+    /// Removes files that lie wholly below an offset; blocks. The one that is written to goes too if it
+    /// is old enough for the log thread to leave it behind.
     pub(super) fn cut(&self, below: u64) -> Result<(), LogError> {
         let _one_at_a_time = self.cutting.lock();
+        self.remove_below(below)?;
+        if below >= *self.durable_end.borrow() && self.active_since_us().is_some() {
+            self.queue.retire(below);
+            self.remove_below(below)?;
+        }
+        Ok(())
+    }
+
+    /// The oldest file goes first, and is gone for good before the next one goes, so that no crash
+    /// leaves a gap in the middle.
+    fn remove_below(&self, below: u64) -> Result<(), LogError> {
         loop {
             let Some(file) = self.files.lock().take_below(below) else { return Ok(()) };
             self.cursors.forget_below(self.start());

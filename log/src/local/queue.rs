@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
@@ -21,6 +22,21 @@ pub(super) struct Pending {
     pub(super) bytes: usize,
     pub(super) permit: Permit,
     pub(super) answer: oneshot::Sender<Result<OffsetRange, AppendError>>,
+}
+
+/// What the log thread does next.
+#[derive(Debug)]
+pub(super) enum Work {
+    Write(Vec<Pending>),
+    Retire(Retire),
+}
+
+/// A cut has come to the file that is written to: go on in a new one if everything in this one lies
+/// below and is old enough. Dropping it tells the cut to go on, whatever became of it.
+#[derive(Debug)]
+pub(super) struct Retire {
+    pub(super) below: u64,
+    _cut_waits: mpsc::Sender<()>,
 }
 
 /// How many bytes may wait.
@@ -47,6 +63,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Pending>,
+    /// One at most: cuts of a partition wait for each other.
+    retire: Option<Retire>,
     closed: bool,
 }
 
@@ -95,15 +113,33 @@ impl Queue {
         Ok(())
     }
 
+    /// Asks the log thread for a new file and waits until it has decided. Comes back at once if the
+    /// thread takes nothing any more.
+    pub(super) fn retire(&self, below: u64) {
+        let (cut_waits, decided) = mpsc::channel();
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        state.retire = Some(Retire { below, _cut_waits: cut_waits });
+        drop(state);
+        self.wake.notify_one();
+        // Nothing is ever sent: this ends when the other side is dropped.
+        let _ = decided.recv();
+    }
+
     /// Waits for requests, then takes as many as fit `group_bytes_max`, and one at least. None once
     /// the queue is closed and everything in it was taken.
-    pub(super) fn take(&self, group_bytes_max: usize) -> Option<Vec<Pending>> {
+    pub(super) fn take(&self, group_bytes_max: usize) -> Option<Work> {
         let mut state = self.state.lock();
-        while state.waiting.is_empty() {
+        while state.waiting.is_empty() && state.retire.is_none() {
             if state.closed {
                 return None;
             }
             self.wake.wait(&mut state);
+        }
+        if let Some(retire) = state.retire.take() {
+            return Some(Work::Retire(retire));
         }
         let mut group = Vec::new();
         let mut bytes = 0usize;
@@ -114,7 +150,7 @@ impl Queue {
             }
             group.extend(state.waiting.pop_front());
         }
-        Some(group)
+        Some(Work::Write(group))
     }
 
     /// Takes no more requests; those that wait are still taken out.
@@ -127,6 +163,7 @@ impl Queue {
     pub(super) fn abandon(&self) -> Vec<Pending> {
         let mut state = self.state.lock();
         state.closed = true;
+        state.retire = None;
         state.waiting.drain(..).collect()
     }
 }

@@ -107,7 +107,8 @@ impl Cursor {
     /// Passes over one frame or takes from it. False if part of the frame stays for the next read.
     fn step(&mut self, source: Source<'_>, from: u64, gathered: &mut Gathered) -> Result<bool, LogError> {
         let end_of_file = source.files.lock().bytes_of(self.place.file_base);
-        if end_of_file.is_some_and(|bytes| self.place.byte >= bytes) {
+        // A file that is gone was cut while this cursor was in a reader's hands; the next one may hold the rest.
+        if end_of_file.is_none_or(|bytes| self.place.byte >= bytes) {
             *self = Self::open(source, self.place.frame_base)?;
         }
         if let Some(frame) = &self.frame {

@@ -5,14 +5,18 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use weir_meter::environment::Clock;
 use weir_meter::{ContentHash, IdentityHash, InstallationId, Namespace, RequestId};
 
 use super::file::{Disk, Faults};
+use super::files::Files;
 use super::frame::{BadFrame, Compression, check_frame, encode_frame, find_frame, payload};
 use super::header::{BadHeader, FileHeader};
 use super::payload::{decode_records, encode_record, encoded_bytes};
+use super::reader::{Cursors, Source};
+use super::recover::recover;
 use super::{LocalLog, LocalLogOptions};
 use crate::{AppendError, Log, Record, RecordKind};
 
@@ -92,6 +96,53 @@ async fn a_full_disk_while_a_file_begins_leaves_no_file() {
     assert!(std::fs::read_dir(folder.path().join("log/e1/p0")).unwrap().count() > 1);
     log.close().await;
     assert_eq!(offsets(&open(&folder, &disk, |_| {})).await, [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn a_failing_disk_keeps_an_old_file_until_a_later_cut() {
+    let (folder, disk) = (TempDir::new().unwrap(), Disk::default());
+    // The clock ticks with every look: one record is old enough at once.
+    let log = open(&folder, &disk, |options| options.segment_age_max = Duration::from_micros(1));
+    log.append(vec![record(0, b"first")]).await.unwrap();
+    let files = || std::fs::read_dir(folder.path().join("log/e1/p0")).unwrap().count();
+    *faults(&disk).space_left.lock() = Some(30);
+    log.cut(0, 1).await.unwrap();
+    *faults(&disk).space_left.lock() = None;
+    *faults(&disk).syncs_fail.lock() = true;
+    log.cut(0, 1).await.unwrap();
+    *faults(&disk).syncs_fail.lock() = false;
+    assert_eq!((log.start(0).await.unwrap(), files(), log.unavailable()), (0, 1, None));
+    log.cut(0, 1).await.unwrap();
+    assert_eq!((log.start(0).await.unwrap(), files()), (1, 1));
+    log.append(vec![record(1, b"second")]).await.unwrap();
+    log.close().await;
+    let log = open(&folder, &disk, |_| {});
+    assert_eq!(log.read(0, 1, 1).await.unwrap()[0].record, record(1, b"second"));
+}
+
+/// A cut takes a file while a read of its last record is under way: the reader's next read goes on in
+/// the file after it.
+#[tokio::test]
+async fn a_reader_at_the_end_of_a_file_that_was_cut_goes_on() {
+    let (folder, disk) = (TempDir::new().unwrap(), Disk::default());
+    let log = open(&folder, &disk, |options| options.segment_age_max = Duration::ZERO);
+    log.append(vec![record(0, b"first")]).await.unwrap();
+    log.append(vec![record(1, b"second")]).await.unwrap();
+    log.close().await;
+    let folder = folder.path().join("log/e1/p0");
+    let whose = FileHeader {
+        installation: InstallationId(5),
+        epoch: 1,
+        partition: 0,
+        base_offset: 0,
+        record_time_floor_us: i64::MIN,
+    };
+    let files = Mutex::new(Files::new(recover(&disk, &folder, &whose).unwrap().files));
+    let cursors = Cursors::default();
+    let source = |durable_end| Source { disk: &disk, folder: &folder, files: &files, durable_end };
+    assert_eq!(cursors.read(source(1), 0, 1).unwrap()[0].offset, 0);
+    files.lock().take_below(1).unwrap();
+    assert_eq!(cursors.read(source(2), 1, 1).unwrap()[0].offset, 1);
 }
 
 #[tokio::test]

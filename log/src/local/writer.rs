@@ -17,7 +17,7 @@ use super::header::{FILE_HEADER_BYTES, FileHeader};
 use super::partition::Partition;
 use super::payload::{Frame, encode_record};
 use super::phase::{self, Lane, Phase};
-use super::queue::Pending;
+use super::queue::{Pending, Work};
 use super::recover::create_file;
 use crate::record::LoggedRecord;
 use crate::{AppendError, LogError, metrics};
@@ -40,6 +40,7 @@ pub(super) struct Writer {
     pub(super) folder: PathBuf,
     pub(super) whose: FileHeader,
     pub(super) segment_bytes_max: u64,
+    pub(super) segment_age_max_us: i64,
     pub(super) group_bytes_max: usize,
     pub(super) compression: Compression,
     pub(super) file: LogFile,
@@ -61,7 +62,14 @@ enum Failure {
 impl Writer {
     /// Works until the queue is closed and empty.
     pub(super) fn run(mut self) {
-        while let Some(group) = self.partition.queue.take(self.group_bytes_max) {
+        while let Some(work) = self.partition.queue.take(self.group_bytes_max) {
+            let group = match work {
+                Work::Write(group) => group,
+                Work::Retire(retire) => {
+                    self.retire(retire.below);
+                    continue;
+                }
+            };
             if let Some(reason) = self.broken.get() {
                 refuse(group, reason, BROKEN_RETRY_SECONDS);
                 continue;
@@ -75,15 +83,49 @@ impl Writer {
                     refuse(group, &reason, FAILED_RETRY_SECONDS);
                 }
                 Err(Failure::Broken(reason)) => {
-                    error!(
-                        partition = self.partition.number,
-                        reason, "the log takes no events until a restart"
-                    );
-                    refuse(group, self.broken.get_or_init(|| reason), BROKEN_RETRY_SECONDS);
+                    refuse(group, self.break_with(reason), BROKEN_RETRY_SECONDS);
                 }
             }
             phase::enter(Lane::Log, Phase::Idle);
         }
+    }
+
+    /// Takes no more appends, in any partition; gives the reason that holds from then on.
+    fn break_with(&self, reason: String) -> &str {
+        error!(partition = self.partition.number, reason, "the log takes no events until a restart");
+        self.broken.get_or_init(|| reason)
+    }
+
+    /// Leaves an old file behind, so that the cut that asks can remove it. Only this thread knows that no
+    /// record above `below` is on its way into the file.
+    fn retire(&mut self, below: u64) {
+        if self.broken.get().is_some() || self.next_offset > below || !self.is_old(self.record_time_now_us())
+        {
+            return;
+        }
+        match self.roll() {
+            Ok(()) => {}
+            Err(Failure::Refused(reason)) => {
+                warn!(
+                    partition = self.partition.number,
+                    reason, "the log keeps an old file because it could not begin a new one"
+                );
+            }
+            Err(Failure::Broken(reason)) => {
+                self.break_with(reason);
+            }
+        }
+    }
+
+    /// The wall clock may go back, the log's time may not.
+    fn record_time_now_us(&self) -> i64 {
+        self.clock.now_us().max(self.record_time_us)
+    }
+
+    /// True if the file's first record has reached the age at which nothing more may join it.
+    fn is_old(&self, record_time_us: i64) -> bool {
+        let since_us = self.partition.active_since_us();
+        since_us.is_some_and(|since_us| record_time_us.saturating_sub(since_us) >= self.segment_age_max_us)
     }
 
     /// Writes and syncs one frame. On success it is durable, and nothing of it has been told.
@@ -95,12 +137,12 @@ impl Writer {
         }
         let count =
             u32::try_from(count).map_err(|_| Failure::Refused("too many records at once".to_owned()))?;
-        // The wall clock may go back, the log's time may not.
-        let record_time_us = self.clock.now_us().max(self.record_time_us);
+        let record_time_us = self.record_time_now_us();
         let mut bytes = Vec::new();
         self.encode(count, record_time_us, &raw, &mut bytes);
         let begun = self.synced_bytes > FILE_HEADER_BYTES as u64;
-        if begun && self.synced_bytes.saturating_add(bytes.len() as u64) > self.segment_bytes_max {
+        let full = self.synced_bytes.saturating_add(bytes.len() as u64) > self.segment_bytes_max;
+        if begun && (full || self.is_old(record_time_us)) {
             self.roll()?;
             // Checksums continue from the header of the file that the frame lies in.
             bytes.clear();

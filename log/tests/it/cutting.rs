@@ -1,4 +1,4 @@
-//! Dropping what is no longer needed: whole files, from the oldest on, never the one written to.
+//! Dropping what is no longer needed: whole files, from the oldest on, never a young one that is written to.
 
 use weir_log::{Log, LogError};
 
@@ -28,7 +28,7 @@ async fn a_cut_drops_whole_files_below() {
     assert_eq!(log.start(0).await.unwrap(), start);
     assert_holds(&log, start..40).await;
     log.cut(0, u64::MAX).await.unwrap();
-    assert_eq!(fixture.files().len(), 1, "the file that is written to stays");
+    assert_eq!(fixture.files().len(), 1, "a young file that is written to stays");
     append_each(&log, 40..60).await;
     let start = log.start(0).await.unwrap();
     assert_holds(&log, start..60).await;

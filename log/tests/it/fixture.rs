@@ -44,6 +44,11 @@ impl Fixture {
         fixture
     }
 
+    /// Moves the clock.
+    pub(crate) fn wait(&self, seconds: i64) {
+        self.clock.0.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+    }
+
     pub(crate) fn open(&self) -> LocalLog {
         self.try_open().unwrap()
     }

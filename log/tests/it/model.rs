@@ -2,16 +2,22 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use weir_log::local::Compression;
 use weir_log::{Log, LogError, Record};
+use weir_meter::environment::Clock;
 
 use crate::fixture::{Fixture, read_all, record};
+
+const AGE_MAX_S: i64 = 30;
 
 #[derive(Clone, Debug)]
 enum Step {
     Append(Vec<usize>),
+    /// Moves the clock by seconds, back as well.
+    Wait(i64),
     /// Reopens, after a clean close or not, with remains of a torn frame at the end.
     Reopen {
         close: bool,
@@ -33,7 +39,9 @@ fn step() -> impl Strategy<Value = Step> {
         4 => prop::collection::vec(0usize..400, 1..6).prop_map(Step::Append),
         1 => (any::<bool>(), prop::collection::vec(any::<u8>(), 0..60))
             .prop_map(|(close, torn)| Step::Reopen { close, torn }),
+        2 => (-10i64..25).prop_map(Step::Wait),
         1 => any::<u8>().prop_map(Step::Cut),
+        1 => Just(Step::Cut(255)),
         3 => (any::<u8>(), 0usize..2000).prop_map(|(from, bytes_max)| Step::Read { from, bytes_max }),
         3 => (0usize..2000).prop_map(|bytes_max| Step::Tail { bytes_max }),
     ]
@@ -43,8 +51,10 @@ async fn run(steps: Vec<Step>, tail_bytes_max: usize, compression: Compression) 
     let mut fixture = Fixture::on_disk();
     fixture.options.tail_bytes_max = tail_bytes_max;
     fixture.options.compression = compression;
+    fixture.options.segment_age_max = Duration::from_secs(AGE_MAX_S as u64);
     let mut log = fixture.open();
     let mut model: Vec<Record> = Vec::new();
+    let mut times: Vec<i64> = Vec::new();
     let mut start = 0u64;
     let mut tailing = 0u64;
     for step in steps {
@@ -55,9 +65,12 @@ async fn run(steps: Vec<Step>, tail_bytes_max: usize, compression: Compression) 
                 let batch: Vec<Record> =
                     sizes.iter().zip(end..).map(|(bytes, n)| record(n, *bytes)).collect();
                 model.extend_from_slice(&batch);
+                let now = fixture.clock.now_us().max(times.last().copied().unwrap_or(i64::MIN));
+                times.resize(model.len(), now);
                 let appended = log.append(batch).await.unwrap();
                 assert_eq!((appended.ranges[0].from, appended.ranges[0].to), (end, model.len() as u64));
             }
+            Step::Wait(seconds) => fixture.wait(seconds),
             Step::Reopen { close, torn } => {
                 if close {
                     log.close().await;
@@ -73,6 +86,12 @@ async fn run(steps: Vec<Step>, tail_bytes_max: usize, compression: Compression) 
                 let now = log.start(0).await.unwrap();
                 assert!(now == start || (now > start && now <= at(below)));
                 start = now;
+                // What stays below the cut shares a file with what lies at it, or may still be joined.
+                let below = at(below);
+                if start < below {
+                    let last = times.get(below as usize).copied().unwrap_or(fixture.clock.now_us());
+                    assert!(last - times[start as usize] < AGE_MAX_S * 1_000_000);
+                }
             }
             Step::Read { from, bytes_max } => {
                 read(&log, &model, start, at(from), bytes_max).await;
@@ -85,6 +104,7 @@ async fn run(steps: Vec<Step>, tail_bytes_max: usize, compression: Compression) 
     }
     let all = read_all(&log, 0, 3000).await;
     assert!(all.iter().map(|logged| &logged.record).eq(&model[start as usize..]));
+    assert!(all.iter().map(|logged| &logged.record_time_us).eq(&times[start as usize..]));
 }
 
 /// One read, compared with the model; gives the number of records.
