@@ -4,6 +4,7 @@
 //! or a failure at any point costs only the job it hit.
 
 mod choose;
+mod damage;
 mod ranges;
 mod refold;
 mod rewrite;
@@ -28,10 +29,9 @@ use self::choose::{Choice, Job, JobKind, Look};
 use crate::error::AggregatorError;
 use crate::metrics;
 use crate::writer::Writer;
+use damage::LeftOut;
 use run::Pauses;
 
-/// Segments are forgotten this much later than queries are told they are kept for.
-const FORGET_MARGIN: Duration = Duration::from_secs(60);
 /// Of rows segments that were replaced the listing says nothing, so they are asked for now and then.
 const FORGET_INTERVAL_MAX: Duration = Duration::from_secs(600);
 /// A meter may come or go between two looks, but not for ever.
@@ -44,6 +44,9 @@ pub struct MaintenanceOptions {
     pub fanout: usize,
     /// For how long segments that others have replaced stay, for queries at old positions.
     pub segments_kept_for: Duration,
+    /// How much later than that they are forgotten. Longer than a query may take: one that began in time
+    /// still reads them.
+    pub forget_margin: Duration,
     /// For how long events are kept. None: for ever.
     pub retention: Option<Duration>,
     /// For how long minutes are kept where there are hours. None: for ever.
@@ -52,7 +55,7 @@ pub struct MaintenanceOptions {
     pub wide_groups_max: u64,
     /// Rows that are folded in memory at once.
     pub refold_rows: u64,
-    /// Rows beyond which rows segments are not merged.
+    /// Rows, or windows with their members, beyond which segments are not merged.
     pub segment_rows_max: u64,
     /// Pause between looks when there is nothing to do.
     pub poll: Duration,
@@ -63,6 +66,7 @@ impl Default for MaintenanceOptions {
         Self {
             fanout: 8,
             segments_kept_for: Duration::from_secs(24 * 60 * 60),
+            forget_margin: Duration::from_secs(60),
             retention: None,
             minute_windows_kept_for: None,
             wide_groups_max: 200_000,
@@ -136,12 +140,16 @@ pub enum Step {
     LeftOldFolding {
         segments: usize,
     },
+    /// Windows that could not be read, and their members, were taken off the listing; they are folded again.
+    LeftDamaged {
+        segments: usize,
+    },
 }
 
 /// How maintenance is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MaintenanceStatus {
-    /// Why the last attempt at some job failed, until it succeeds.
+    /// Why the last attempt at some job failed, until it succeeds; and which rows cannot be read.
     pub error: Option<String>,
     /// Offsets below the frontier without windows, summed over the meters: what queries read from rows.
     pub refold_backlog: u64,
@@ -169,6 +177,7 @@ pub struct Maintenance {
     identity_window_us: i64,
     forgotten_at_us: Option<i64>,
     applied: HashMap<SegmentId, u64>,
+    left_out: LeftOut,
     pauses: Pauses,
     status: watch::Sender<MaintenanceStatus>,
     /// Tells work on other threads to end.
@@ -194,6 +203,7 @@ impl Maintenance {
             identity_window_us,
             forgotten_at_us: None,
             applied: HashMap::new(),
+            left_out: LeftOut::default(),
             pauses: Pauses::default(),
             status,
             stop: Arc::default(),
@@ -230,12 +240,13 @@ impl Maintenance {
             std::mem::replace(&mut status.refold_backlog, choice.backlog) != choice.backlog
         });
         let Some(job) = choice.job else { return Ok((None, Step::Idle)) };
-        let kind = job.kind();
+        let (kind, inputs) = (job.kind(), job.inputs());
         let done = self.timed(kind, async |maintenance: &mut Self| maintenance.work(job, &listing).await);
-        match Box::pin(done).await {
-            Ok(step) => Ok((Some(kind), step)),
-            Err(error) => Err((Some(kind), error)),
-        }
+        let done = match Box::pin(done).await {
+            Err(error) => self.meet_damage(error, &inputs, &listing).await,
+            done => done,
+        };
+        done.map(|step| (Some(kind), step)).map_err(|error| (Some(kind), error))
     }
 
     /// A listing and the meters of the same revision. None if meters come and go faster than that.
@@ -258,13 +269,16 @@ impl Maintenance {
     ) -> Result<Choice, AggregatorError> {
         let listed: HashSet<SegmentId> = listing.segments.iter().map(|s| s.new.segment).collect();
         self.applied.retain(|segment, _| listed.contains(segment));
-        let (listing, options, applied) = (Arc::clone(listing), self.options.clone(), self.applied.clone());
         let now_us = self.parts.clock.now_us();
+        let (options, applied) = (self.options.clone(), self.applied.clone());
+        let identities_until_us = self.identities_until_us(listing);
+        let listing = self.left_out.without(listing, now_us);
         let chosen = tokio::task::spawn_blocking(move || {
             choose::choose(&Look {
                 listing: &listing,
                 meters: &meters,
                 now_us,
+                identities_until_us,
                 options: &options,
                 applied: &applied,
                 paused: &paused,

@@ -21,6 +21,7 @@ const MAINTENANCE_JOBS: &str = "weir_maintenance_jobs_total";
 const MAINTENANCE_JOB_SECONDS: &str = "weir_maintenance_job_seconds";
 const MAINTENANCE_ROWS: &str = "weir_maintenance_written_rows_total";
 const MAINTENANCE_DAMAGE: &str = "weir_maintenance_damaged_files_total";
+const MAINTENANCE_DROPPED: &str = "weir_maintenance_dropped_segments_total";
 const SEGMENTS: &str = "weir_maintenance_listed_segments";
 const BACKLOG: &str = "weir_maintenance_refold_backlog_offsets";
 const WIDE_METERS: &str = "weir_maintenance_wide_meters";
@@ -49,6 +50,11 @@ pub fn describe_metrics() {
         "Rows, windows and members that maintenance wrote, by kind"
     );
     describe_counter!(MAINTENANCE_DAMAGE, Unit::Count, "Times that maintenance met a damaged file");
+    describe_counter!(
+        MAINTENANCE_DROPPED,
+        Unit::Count,
+        "Windows and members segments taken off the listing because a file of theirs is damaged"
+    );
     describe_gauge!(SEGMENTS, Unit::Count, "Listed segments, by kind and by window size in seconds");
     describe_gauge!(
         BACKLOG,
@@ -71,6 +77,10 @@ pub(crate) fn count_rows(written: &NewSegment) {
 
 pub(crate) fn count_damage() {
     counter!(MAINTENANCE_DAMAGE).increment(1);
+}
+
+pub(crate) fn count_dropped(segments: usize) {
+    counter!(MAINTENANCE_DROPPED).increment(segments as u64);
 }
 
 pub(crate) fn measure_backlog(offsets: u64) {

@@ -16,6 +16,7 @@ use weir_catalog::Listing;
 use weir_meter::segment::{Coverage, Segment, SegmentKind};
 use weir_meter::{Generation, Meter, Namespace, SegmentId};
 
+pub(super) use self::covered::pair_of;
 pub(super) use self::retain::floors_revision;
 use super::MaintenanceOptions;
 
@@ -51,6 +52,8 @@ pub(super) struct Look<'l> {
     /// Those that live at the listing's revision.
     pub(super) meters: &'l [Arc<Meter>],
     pub(super) now_us: i64,
+    /// Bare rows recorded before this have no use any more.
+    pub(super) identities_until_us: i64,
     pub(super) options: &'l MaintenanceOptions,
     /// Segments that were written with the floors of a revision: these floors take nothing more away.
     pub(super) applied: &'l HashMap<SegmentId, u64>,
@@ -84,6 +87,15 @@ impl Job {
                 Why::Retention(_) => JobKind::Retain,
                 Why::Minutes | Why::OldFolding => JobKind::Minutes,
             },
+        }
+    }
+
+    /// What it reads.
+    pub(super) fn inputs(&self) -> Vec<Arc<Segment>> {
+        match self {
+            Self::RaiseFloor { .. } => Vec::new(),
+            Self::Refold(refold) => refold.rows.clone(),
+            Self::Rewrite(rewrite) => rewrite.add.iter().flat_map(|output| &output.inputs).cloned().collect(),
         }
     }
 }

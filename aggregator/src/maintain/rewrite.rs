@@ -13,7 +13,7 @@ use weir_meter::segment::NewSegment;
 use weir_store::{Merge, Retention, StoreError};
 
 use super::choose::{Output, Rewrite, Why, floors_revision};
-use super::{FORGET_INTERVAL_MAX, FORGET_MARGIN, Maintenance, Step};
+use super::{FORGET_INTERVAL_MAX, Maintenance, Step};
 use crate::error::AggregatorError;
 use crate::metrics;
 use crate::writer::{RETRY_FIRST, RETRY_MAX};
@@ -31,7 +31,7 @@ impl Maintenance {
     /// Forgets what was replaced long enough ago. None if there is no such thing.
     pub(super) async fn forget(&mut self) -> Result<Option<Step>, AggregatorError> {
         let now_us = self.parts.clock.now_us();
-        let kept_us = microseconds(self.options.segments_kept_for.saturating_add(FORGET_MARGIN));
+        let kept_us = microseconds(self.options.segments_kept_for.saturating_add(self.options.forget_margin));
         let before_us = now_us.saturating_sub(kept_us);
         phase::enter(Lane::Maintenance, Phase::Forget);
         let forgotten = self.parts.catalog.forget_segments(before_us).await?;
@@ -76,8 +76,6 @@ impl Maintenance {
 
     async fn merge(&self, output: Output, listing: &Listing) -> Result<NewSegment, AggregatorError> {
         let floors = listing.floors.iter().map(|(namespace, floor)| (namespace.clone(), floor.floor_us));
-        // A later record is told a duplicate by an identity of its own partition; the slowest one decides.
-        let recorded_us = listing.frontiers.iter().map(|frontier| frontier.record_time_max_us).min();
         let merge = Merge {
             kind: output.kind,
             inputs: output.inputs,
@@ -86,11 +84,18 @@ impl Maintenance {
             generations: output.generations,
             retention: Retention {
                 floors: floors.collect(),
-                identities_until_us: recorded_us.unwrap_or(i64::MIN).saturating_sub(self.identity_window_us),
+                identities_until_us: self.identities_until_us(listing),
             },
             stop: Arc::clone(&self.stop),
         };
         Ok(self.parts.store.merge(self.writer.id(), merge).await?)
+    }
+
+    /// Identities of records before this are not asked for any more. A later record is told a duplicate by
+    /// an identity of its own partition, so the slowest one decides.
+    pub(super) fn identities_until_us(&self, listing: &Listing) -> i64 {
+        let recorded_us = listing.frontiers.iter().map(|frontier| frontier.record_time_max_us).min();
+        recorded_us.unwrap_or(i64::MIN).saturating_sub(self.identity_window_us)
     }
 
     /// On an error nothing of it has taken effect, or ever will once the writer is replaced.

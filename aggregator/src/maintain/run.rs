@@ -39,10 +39,10 @@ impl Pauses {
         self.0.iter().filter(|(_, pause)| now < pause.until).filter_map(|(kind, _)| *kind).collect()
     }
 
-    fn failed(&mut self, kind: Option<JobKind>, error: &AggregatorError) -> Duration {
+    fn failed(&mut self, kind: Option<JobKind>, error: String, longest: Duration) -> Duration {
         let length =
-            self.0.get(&kind).map_or(PAUSE_FIRST, |pause| pause.length.saturating_mul(2).min(PAUSE_MAX));
-        let pause = Pause { until: Instant::now() + length, length, error: error.to_string() };
+            self.0.get(&kind).map_or(PAUSE_FIRST, |pause| pause.length.saturating_mul(2).min(longest));
+        let pause = Pause { until: Instant::now() + length, length, error };
         self.0.insert(kind, pause);
         length
     }
@@ -87,6 +87,12 @@ impl Maintenance {
                     self.pauses.settle(&paused);
                     self.options.poll
                 }
+                Ok((kind, Step::LeftDamaged { .. })) => {
+                    // They are folded again. A disk that damages that too must not be kept busy.
+                    let error = "damaged windows were taken off, to be folded again".to_owned();
+                    self.pauses.failed(kind, error, PAUSE_MAX);
+                    Duration::ZERO
+                }
                 Ok((kind, step)) => {
                     tracing::debug!(?step, "a job of maintenance is done");
                     self.pauses.succeeded(kind);
@@ -95,7 +101,8 @@ impl Maintenance {
                 Err((_, AggregatorError::Store(StoreError::Stopped))) if stop.is_cancelled() => break,
                 Err((kind, error)) => self.note_failure(kind, &error),
             };
-            let error = self.pauses.error();
+            let errors: Vec<String> = self.left_out.error().into_iter().chain(self.pauses.error()).collect();
+            let error = Some(errors.join("; ")).filter(|error| !error.is_empty());
             self.status.send_if_modified(|status| {
                 let changed = status.error != error;
                 status.error = error;
@@ -110,10 +117,16 @@ impl Maintenance {
 
     /// How long to wait before anything is done at all.
     fn note_failure(&mut self, kind: Option<JobKind>, error: &AggregatorError) -> Duration {
-        let retry_in = self.pauses.failed(kind, error);
+        let damaged = match error {
+            AggregatorError::Store(StoreError::Damaged { path, reason }) => Some((path, reason)),
+            _ => None,
+        };
+        // The next job does without rows that are left out, so it need not wait for long.
+        let left_out = damaged.is_some_and(|(path, _)| self.left_out.has(path));
+        let longest = if left_out { PAUSE_FIRST } else { PAUSE_MAX };
+        let retry_in = self.pauses.failed(kind, error.to_string(), longest);
         let job = kind.map_or("look", JobKind::name);
-        if let AggregatorError::Store(StoreError::Damaged { path, reason }) = error {
-            metrics::count_damage();
+        if let Some((path, reason)) = damaged {
             tracing::error!(
                 job, %path, %reason, ?retry_in,
                 "A FILE OF THE STORE IS DAMAGED: maintenance cannot read it, and neither can queries; \

@@ -1,6 +1,7 @@
 //! Builds ingest, query and maintenance from the settings and the opened parts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use weir_aggregator::{
@@ -47,6 +48,7 @@ pub(super) async fn maintenance(
     let options = MaintenanceOptions {
         fanout: settings.compaction_fanout,
         segments_kept_for: settings.segments_kept_for,
+        forget_margin: settings.query_deadline.saturating_add(Duration::from_secs(60)),
         retention: settings.retention,
         minute_windows_kept_for: settings.minute_windows_kept_for,
         wide_groups_max: settings.wide_groups_max as u64,

@@ -25,6 +25,8 @@ struct Unit<'l> {
     minutes: Vec<Pair<'l>>,
     hours: Vec<Pair<'l>>,
     level: u32,
+    /// Windows and members that a merge would read.
+    rows: u64,
     /// Minutes were let go here: hours know of generations that minutes do not.
     let_go: bool,
 }
@@ -77,14 +79,23 @@ pub(super) fn rows(look: &Look<'_>) -> Option<Job> {
 pub(super) fn windows(look: &Look<'_>) -> Option<Job> {
     let units: Vec<Unit<'_>> = units(look).into_iter().filter(|unit| unit.is_complete(look)).collect();
     let mut levels: BTreeMap<(u32, bool), Vec<&Unit<'_>>> = BTreeMap::new();
-    for unit in units.iter().filter(|unit| !unit.let_go || unit.minutes.is_empty()) {
+    let may_grow = |unit: &&Unit<'_>| !unit.is_large(look) && (!unit.let_go || unit.minutes.is_empty());
+    for unit in units.iter().filter(may_grow) {
         levels.entry((unit.level, unit.let_go)).or_default().push(unit);
     }
     let fanout = look.options.fanout_min();
     let many = levels.into_iter().find(|(_, units)| units.len() >= fanout);
     if let Some(((level, _), units)) = many {
-        let oldest = units.get(..fanout).unwrap_or_default();
-        return Some(merge(look, oldest, level.saturating_add(1)));
+        let mut together = 0_u64;
+        let oldest: Vec<&Unit<'_>> = units
+            .into_iter()
+            .take(fanout)
+            .take_while(|unit| {
+                together = together.saturating_add(unit.rows);
+                together <= look.options.segment_rows_max
+            })
+            .collect();
+        return Some(merge(look, &oldest, level.saturating_add(1)));
     }
     units.iter().find_map(|unit| {
         let several = if unit.let_go {
@@ -112,6 +123,7 @@ impl<'l> Unit<'l> {
             minutes: Vec::new(),
             hours: Vec::new(),
             level: segments.iter().map(|segment| segment.new.level).max().unwrap_or(0),
+            rows: 0,
             let_go: false,
         };
         for windows in segments.iter().copied() {
@@ -121,12 +133,21 @@ impl<'l> Unit<'l> {
                 _ => unit.hours.push(pair),
             }
         }
+        let read = if unit.minutes.is_empty() { &unit.hours } else { &unit.minutes };
+        unit.rows = read.iter().fold(0, |sum: u64, pair| {
+            sum.saturating_add(pair.windows.new.row_count).saturating_add(pair.members.new.row_count)
+        });
         unit.let_go = !unit.hours.is_empty()
             && (unit.minutes.is_empty()
                 || look.meters.iter().any(|meter| {
                     !ranges::contains(&covered_by(meter, [&unit.minutes]), &covered_by(meter, [&unit.hours]))
                 }));
         Some(unit)
+    }
+
+    /// As it is with rows: no two of this size fit into one, so it stays by itself.
+    fn is_large(&self, look: &Look<'_>) -> bool {
+        self.rows > look.options.segment_rows_max / 2
     }
 
     /// No folding is left to do here. A generation that some of it is still open for would lose what
@@ -139,10 +160,10 @@ impl<'l> Unit<'l> {
         })
     }
 
-    /// Hours of minutes that will not be merged soon: of a refold on ground where minutes were let go, and
-    /// of rows that were merged before their windows were made.
+    /// Hours of minutes that will not be merged soon: of a refold on ground where minutes were let go, of
+    /// rows that were merged before their windows were made, and of what is too large for it.
     fn missing_hours(&self, look: &Look<'_>) -> Option<Job> {
-        if !self.let_go && self.level == 0 {
+        if !self.let_go && self.level == 0 && !self.is_large(look) {
             return None;
         }
         self.minutes.iter().find_map(|pair| {

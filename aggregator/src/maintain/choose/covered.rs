@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use weir_catalog::Listing;
 use weir_meter::segment::{Coverage, Generations, Segment, SegmentKind};
 use weir_meter::window::FOLD_VERSION;
-use weir_meter::{Generation, Meter, Namespace, OffsetRange};
+use weir_meter::{Generation, Meter, Namespace, OffsetRange, SegmentId};
 
 use super::Look;
 use crate::maintain::ranges;
@@ -40,6 +41,16 @@ pub(super) fn listed_windows<'l>(
 /// The members segment that came with a windows segment: they cover the same.
 pub(super) fn members_of<'l>(look: &'l Look<'_>, windows: &Segment) -> Option<&'l Arc<Segment>> {
     look.of_kind(SegmentKind::Members).find(|members| same(&members.new.coverage, &windows.new.coverage))
+}
+
+/// A windows or members segment with what came along with it.
+pub(in crate::maintain) fn pair_of(listing: &Listing, segment: &Segment) -> Vec<SegmentId> {
+    listing
+        .segments
+        .iter()
+        .filter(|s| s.new.kind != SegmentKind::Rows && same(&s.new.coverage, &segment.new.coverage))
+        .map(|s| s.new.segment)
+        .collect()
 }
 
 fn same(a: &Coverage, b: &Coverage) -> bool {

@@ -38,19 +38,30 @@ pub(super) fn rewrite(look: &Look<'_>) -> Option<Job> {
     let floor_us = look.listing.floors.values().map(|floor| floor.floor_us).min()?;
     let revision = floors_revision(look.listing);
     let due = |segment: &&Arc<Segment>| {
-        let Some((first_us, last_us)) = segment.new.time_range_us else { return false };
+        if look.applied.get(&segment.new.segment) == Some(&revision) {
+            return false;
+        }
+        let Some((first_us, last_us)) = segment.new.time_range_us else { return is_of_no_use(look, segment) };
         let span_us = last_us.saturating_sub(first_us);
         let below_us = floor_us.saturating_sub(first_us);
-        below_us > 0
-            && (last_us < floor_us || below_us >= DAY_US.max(span_us / PART_BELOW))
-            && look.applied.get(&segment.new.segment) != Some(&revision)
+        below_us > 0 && (last_us < floor_us || below_us >= DAY_US.max(span_us / PART_BELOW))
     };
-    let windows = |size| listed_windows(look, size).find(due).and_then(|windows| windows_pair(look, windows));
+    // Windows that have lost their members say nothing of those after them.
+    let windows =
+        |size| listed_windows(look, size).filter(due).find_map(|windows| windows_pair(look, windows));
     look.of_kind(SegmentKind::Rows)
         .find(due)
         .map(|rows| rewritten(rows, SegmentKind::Rows, vec![again(rows)]))
         .or_else(|| windows(MINUTE_S))
         .or_else(|| windows(HOUR_S))
+}
+
+/// Rows that are all bare, and older than every identity that is still asked for. A segment written anew
+/// is as young as its listing, so this comes to an end.
+fn is_of_no_use(look: &Look<'_>, segment: &Segment) -> bool {
+    segment.new.kind == SegmentKind::Rows
+        && segment.new.row_count > 0
+        && segment.listed_at_us < look.identities_until_us
 }
 
 /// Of all floors, the revision of the one that was raised last.

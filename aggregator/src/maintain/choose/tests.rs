@@ -188,3 +188,54 @@ fn hours_are_made_of_hours_where_all_have_them() {
     assert_eq!(made_of.iter().filter(|size| **size == 60).count(), 18);
     assert_eq!(made_of.iter().filter(|size| **size == 3_600).count(), 6);
 }
+
+/// Segments of a kind that a job reads, and the rows in all that it reads.
+fn read_by(job: &Job) -> (usize, u64) {
+    let mut inputs = job.inputs();
+    inputs.sort_by_key(|input| input.new.segment);
+    inputs.dedup_by_key(|input| input.new.segment);
+    (inputs.len(), inputs.iter().map(|input| input.new.row_count).sum())
+}
+
+#[test]
+fn windows_grow_only_so_far_and_get_their_hours() {
+    let mut model = Model::new(MaintenanceOptions { segment_rows_max: 20, ..options(false, false) });
+    model.make_meter();
+    // One that is too large from the beginning.
+    model.flush(&[12, 0]);
+    for _ in 0..12 {
+        model.flush(&[3, 0]);
+    }
+    while let Some(job) = model.choose(&HashSet::new()).job {
+        if job.kind() == JobKind::Windows {
+            let (segments, rows) = read_by(&job);
+            assert!(segments == 2 || rows <= 20, "{segments} segments of {rows} rows");
+        }
+        model.apply(job);
+    }
+    model.check_all_is_covered();
+    assert_eq!(model.of(SegmentKind::Windows, 60), 5);
+    assert_eq!(model.of(SegmentKind::Windows, 3_600), 5, "each has hours");
+}
+
+#[test]
+fn windows_without_members_do_not_keep_others_from_retention() {
+    let mut model = Model::new(options(true, false));
+    model.make_meter();
+    for _ in 0..2 {
+        model.flush(&[3, 0]);
+    }
+    model.now_us += 8 * DAY_US;
+    assert_eq!(model.work(&HashSet::new()), Some(JobKind::Floor));
+    let lost = model.listing.segments.iter().position(|s| s.new.kind == SegmentKind::Members).unwrap();
+    model.listing.segments.remove(lost);
+    let others = HashSet::from([JobKind::Refold, JobKind::Windows, JobKind::Rows, JobKind::Minutes]);
+    let mut kinds = Vec::new();
+    while let Some(job) = model.choose(&others).job {
+        let Job::Rewrite(rewrite) = &job else { panic!("{job:?}") };
+        kinds.push(rewrite.why);
+        model.apply_unchecked(job);
+    }
+    let rows = Why::Retention(SegmentKind::Rows);
+    assert_eq!(kinds, [rows, rows, Why::Retention(SegmentKind::Windows)]);
+}

@@ -164,10 +164,15 @@ impl Model {
             location: String::new(),
             checksum: 0,
         };
-        let listed = Segment { new, writer: WriterId(1), listed_at_us: 0, delisted_at_us: None };
+        let listed = Segment { new, writer: WriterId(1), listed_at_us: self.now_us, delisted_at_us: None };
         self.listing.segments.push(Arc::new(listed));
         self.folded.insert(segment, folded);
         segment
+    }
+
+    fn identities_until_us(&self) -> i64 {
+        let recorded_us = self.listing.frontiers.iter().map(|f| f.record_time_max_us).min();
+        recorded_us.unwrap_or(i64::MIN).saturating_sub(DAY_US)
     }
 
     pub(super) fn choose(&self, paused: &HashSet<JobKind>) -> Choice {
@@ -175,6 +180,7 @@ impl Model {
             listing: &self.listing,
             meters: &self.living(),
             now_us: self.now_us,
+            identities_until_us: self.identities_until_us(),
             options: &self.options,
             applied: &self.applied,
             paused,
@@ -202,6 +208,11 @@ impl Model {
         self.do_job(job);
         self.check();
         assert!(self.open_offsets() <= before, "what was folded is kept");
+    }
+
+    /// For listings that somebody has harmed.
+    pub(super) fn apply_unchecked(&mut self, job: Job) {
+        self.do_job(job);
     }
 
     /// Offsets without windows, over all living generations that are not wide.
