@@ -12,7 +12,7 @@ use crate::reference::json::Json;
 use crate::server::run;
 
 /// Longest wait for the listing to come to rest.
-const QUIET_LIMIT: Duration = Duration::from_secs(60);
+const QUIET_LIMIT: Duration = Duration::from_secs(120);
 /// The listing is at rest if it stays the same for so long.
 const QUIET: Duration = Duration::from_millis(1_200);
 const POLL: Duration = Duration::from_millis(200);
