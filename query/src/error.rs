@@ -133,6 +133,12 @@ impl From<DataFusionError> for QueryError {
                 "query-too-large",
                 "the query needs more memory than one query may use; ask for a shorter range of time, larger windows or fewer groups",
             ),
+            DataFusionError::External(inner) => match inner.downcast_ref() {
+                Some(StoreError::Damaged { path, reason }) => {
+                    Self::Store(StoreError::Damaged { path: path.clone(), reason: reason.clone() })
+                }
+                _ => Self::internal("query engine", inner),
+            },
             root => Self::internal("query engine", root),
         }
     }

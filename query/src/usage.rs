@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use weir_meter::zone::Windows;
 use weir_meter::{Aggregation, Generation, Meter, Namespace};
 use weir_proto::Position;
-use weir_store::{ScanCounters, WindowScan, WindowSource, convert};
+use weir_store::{ScanCounters, StoreError, WindowScan, WindowSource, convert};
 
 use crate::aggregate::{self, Tables, decode, frame, session};
 use crate::error::QueryError;
@@ -57,6 +57,7 @@ impl std::fmt::Display for ReadCounts {
 const PARTS_SHOWN: usize = 3;
 
 /// A question that has been checked and whose position is visible.
+#[derive(Clone)]
 struct Question<'q> {
     namespace: &'q Namespace,
     id_or_slug: &'q str,
@@ -88,24 +89,36 @@ impl QueryService {
     ) -> Result<UsageAnswer, QueryError> {
         let question = self.question(namespace, id_or_slug, params, ask).await?;
         self.run("usage", async {
-            let counters = Arc::new(ScanCounters::default());
-            let planned = self.planned(question, &counters).await?;
-            let batches = planned.frame.clone().collect().await?;
-            let read = ReadCounts::of(&counters);
-            metrics::read(&read);
-            let groups = decode(&batches, planned.aggregation, &planned.request)?;
-            if groups.len() > self.options.result_rows_max {
-                return Err(QueryError::invalid(
-                    "result-too-large",
-                    format!(
-                        "the answer has more than {} rows; ask for a shorter range of time, larger windows or fewer groups",
-                        self.options.result_rows_max
-                    ),
-                ));
+            match self.answer(question.clone()).await {
+                // Windows are a cache: where one cannot be read, rows have the same numbers.
+                Err(QueryError::Store(StoreError::Damaged { path, reason })) if question.ask.only.is_none() => {
+                    tracing::error!(%path, %reason, "a file of the store cannot be read; answering from rows alone");
+                    let ask = Ask { only: Some(ReadOnly::Rows), ..question.ask.clone() };
+                    self.answer(Question { ask, ..question }).await
+                }
+                answer => answer,
             }
-            Ok(UsageAnswer::new(groups, planned, read))
         })
         .await
+    }
+
+    async fn answer(&self, question: Question<'_>) -> Result<UsageAnswer, QueryError> {
+        let counters = Arc::new(ScanCounters::default());
+        let planned = self.planned(question, &counters).await?;
+        let batches = planned.frame.clone().collect().await?;
+        let read = ReadCounts::of(&counters);
+        metrics::read(&read);
+        let groups = decode(&batches, planned.aggregation, &planned.request)?;
+        if groups.len() > self.options.result_rows_max {
+            return Err(QueryError::invalid(
+                "result-too-large",
+                format!(
+                    "the answer has more than {} rows; ask for a shorter range of time, larger windows or fewer groups",
+                    self.options.result_rows_max
+                ),
+            ));
+        }
+        Ok(UsageAnswer::new(groups, planned, read))
     }
 
     /// The physical plan of a question, as text.

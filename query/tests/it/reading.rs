@@ -142,3 +142,29 @@ async fn what_rows_make_is_bounded_in_bytes() {
         }
     }
 }
+
+#[tokio::test]
+async fn windows_that_cannot_be_read_are_answered_from_rows() {
+    let mut world = World::new().await;
+    world.meter("n", Aggregation::UniqueCount, Some("$.v"), &[]).await;
+    world.freeze().await;
+    let event = |value: u32| Sent {
+        event_type: "t",
+        subject: "s".to_owned(),
+        time_us: NOW_US,
+        data: Some(format!("{{\"v\": {value}}}")),
+    };
+    world.take(0, &[event(1), event(2), event(1)]);
+    world.flush(true).await;
+    let value = async |world: &World| world.usage("n", "").await.unwrap().rows[0].value.clone();
+    assert_eq!(value(&world).await, "2");
+    for kind in ["members", "windows"] {
+        for file in std::fs::read_dir(world.temporary.path().join("store").join(kind)).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        assert_eq!(value(&world).await, "2", "without {kind}");
+    }
+    let (status, _, body) =
+        world.request(Method::GET, "/api/v1/meters/n/query", &[("weir-read-from", "segments")], "").await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{body}");
+}

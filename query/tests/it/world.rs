@@ -60,7 +60,7 @@ pub(crate) struct Sent {
 pub(crate) struct World {
     options: QueryOptions,
     parts: QueryParts,
-    _folder: TempDir,
+    pub(crate) temporary: TempDir,
     pub(crate) catalog: Arc<SqliteCatalog>,
     pub(crate) store: Arc<LocalStore>,
     pub(crate) service: Arc<QueryService>,
@@ -111,7 +111,7 @@ impl World {
         };
         let service = Arc::new(QueryService::new(options.clone(), parts.clone()));
         let mut world = Self {
-            _folder: folder,
+            temporary: folder,
             options,
             parts,
             catalog,
