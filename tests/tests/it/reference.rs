@@ -23,7 +23,7 @@ use crate::settings;
 use ask::{Asked, Tally};
 
 /// Runs in the short form.
-const SEEDS: u64 = 7;
+const SEEDS: u64 = 5;
 const STEPS: usize = 30;
 const QUERIES_A_STEP: usize = 3;
 const QUERIES_AT_THE_END: usize = 30;
