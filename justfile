@@ -37,6 +37,10 @@ crash kills="50":
 reference seeds="500":
     WEIR_TEST_SEEDS={{seeds}} cargo test -p weir-tests --test it reference -- --nocapture
 
+# The long form of the retention test: waits until the files are gone
+retention:
+    WEIR_RETENTION_FILES=1 cargo test -p weir-tests --test it retention -- --nocapture
+
 # A whole year of flights (path to flights.ndjson.gz), sent twice, against the committed totals
 flights file:
     WEIR_FLIGHTS={{file}} cargo test -p weir-tests --test it flights -- --nocapture
