@@ -71,8 +71,8 @@ pub trait Store: Send + Sync + 'static {
     async fn merge(&self, writer: WriterId, merge: Merge) -> Result<NewSegment, StoreError>;
 
     /// Writes windows that a refold made, with their members, as one segment of each kind, invisible to all
-    /// until a swap lists them. The chunks come by namespace, generation, then subject. On return all is
-    /// durable.
+    /// until a swap lists them. The chunks come by namespace, generation, subject, then window start: the
+    /// first window of a chunk lies after the last one of the chunk before. On return all is durable.
     async fn write_windows(
         &self,
         writer: WriterId,

@@ -40,7 +40,8 @@ pub struct Retention {
     pub identities_until_us: i64,
 }
 
-/// Windows of one generation; all that its subjects have, none of which comes in another chunk.
+/// Windows of one generation: all windows that its subjects have in its hours. A subject may go on in the
+/// next chunk, with windows that begin later than any of it here; no window comes in two chunks.
 #[derive(Clone, Debug)]
 pub struct WindowChunk {
     pub namespace: Namespace,

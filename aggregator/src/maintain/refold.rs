@@ -1,7 +1,12 @@
 //! Folding rows at rest for generations that have no windows of them: meters that came after their events,
 //! and windows that were dropped. The windows go to the store generation by generation. Up to so many rows
-//! are folded at once in memory; of a larger segment, whose rows come subject by subject, the windows of
-//! finished subjects are handed on as soon as there are some.
+//! are folded at once in memory; of a larger segment, whose rows come by subject and time, the windows of
+//! finished hours are handed on as soon as there are some. What is held on the way has a bound in bytes
+//! either way: rows that give more than memory should hold are folded in smaller parts, and an hour of one
+//! subject that no part is small enough for is too wide for windows.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,9 +17,9 @@ use hashbrown::HashMap;
 use tokio::sync::mpsc;
 use weir_catalog::{Floor, Listing, Wide};
 use weir_log::phase::{self, Lane, Phase};
-use weir_meter::fold::{FoldScratch, Folder};
+use weir_meter::fold::{FoldEvent, FoldScratch, Folder};
 use weir_meter::hash::HashKey;
-use weir_meter::segment::{NewSegment, SegmentKind};
+use weir_meter::segment::{Coverage, NewSegment, SegmentKind};
 use weir_meter::window::{MINUTE_US, MeterWindows, WindowSet};
 use weir_meter::{Generation, Meter, Namespace};
 use weir_store::{RowScan, RowSource, Store, StoreError, WindowChunk};
@@ -25,12 +30,33 @@ use crate::error::AggregatorError;
 use crate::metrics;
 use crate::wide::GroupsPerHour;
 
-/// Windows of finished subjects are handed on from this many bytes on.
+/// Windows of finished hours are handed on from this many bytes on.
 const CHUNK_BYTES: usize = 8 * 1024 * 1024;
+/// When an hour of one subject has grown by so many bytes, its groups are counted before it is finished.
+const COUNT_BYTES: usize = 64 * 1024 * 1024;
+/// An hour of one subject that makes so many bytes gets no windows, however few its groups are; and all
+/// windows that a fold in memory may make.
+const HOUR_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Windows of several generations of one type are folded in one go as long as they stay below this.
 const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+const HOUR_US: i64 = 60 * MINUTE_US;
+
 type Chunks = mpsc::Sender<Result<WindowChunk, StoreError>>;
+
+/// How many bytes of windows are held on the way, as folding reckons them.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    chunk: usize,
+    count: usize,
+    hour_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { chunk: CHUNK_BYTES, count: COUNT_BYTES, hour_max: HOUR_BYTES_MAX }
+    }
+}
 
 /// What was handed on.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,7 +69,12 @@ struct Emitted {
 #[derive(Debug)]
 enum Broken {
     Error(AggregatorError),
-    TooWide { generation: Generation, groups: u64 },
+    TooWide {
+        generation: Generation,
+        groups: u64,
+    },
+    /// More windows than are held in memory. Never said of one segment that is streamed.
+    TooLarge,
 }
 
 impl<E: Into<AggregatorError>> From<E> for Broken {
@@ -59,30 +90,10 @@ impl Maintenance {
         listing: &Listing,
     ) -> Result<Step, AggregatorError> {
         phase::enter(Lane::Maintenance, Phase::Refold);
-        let (sender, mut receiver) = mpsc::channel(1);
-        let chunks = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
-        let work = Work {
-            store: Arc::clone(&self.parts.store),
-            floors: Arc::clone(&listing.floors),
-            key: self.parts.hash_key,
-            wide_groups_max: self.options.wide_groups_max,
-            stop: Arc::clone(&self.stop),
-            refold: refold.clone(),
-            chunks: sender,
-            emitted: Emitted::default(),
-        };
-        // A task of its own: the store waits for chunks while it holds a writer's thread.
-        let folding = tokio::spawn(work.run());
-        let coverage = refold.coverage.clone();
-        let written = self.parts.store.write_windows(self.writer.id(), coverage, Box::pin(chunks)).await;
-        let folded = folding.await.map_err(|error| AggregatorError::Task(error.to_string()))?;
-        let emitted = match folded {
-            Ok(emitted) => emitted,
-            Err(Broken::Error(error)) => {
-                // If the store gave up first, folding only knows that nobody listens.
-                written?;
-                return Err(error);
-            }
+        let folded = self.fold_to_fit(refold, listing, Bounds::default()).await;
+        let (refold, mut add, emitted) = match folded {
+            Ok(done) => done,
+            Err(Broken::Error(error)) => return Err(error),
             Err(Broken::TooWide { generation, groups }) => {
                 // Nothing of this job counts; the writer goes with what it wrote.
                 self.writer.replace().await;
@@ -91,8 +102,11 @@ impl Maintenance {
                 metrics::warn_wide(generation, groups, self.options.wide_groups_max);
                 return Ok(Step::NotedWide { generation, groups });
             }
+            Err(Broken::TooLarge) => {
+                let text = "a refold of one segment is larger than its bounds".to_owned();
+                return Err(StoreError::Inconsistent(text).into());
+            }
         };
-        let mut add = written?;
         check_counts(&add, emitted)?;
         for segment in &mut add {
             segment.level = refold.level;
@@ -104,6 +118,83 @@ impl Maintenance {
             offsets: ranges::len(&refold.coverage.ranges),
             windows: emitted.windows,
         })
+    }
+
+    /// Folds all of the job, or as much of it as the bounds allow.
+    async fn fold_to_fit(
+        &mut self,
+        mut refold: Refold,
+        listing: &Listing,
+        bounds: Bounds,
+    ) -> Result<(Refold, Vec<NewSegment>, Emitted), Broken> {
+        loop {
+            match self.fold_and_write(&refold, listing, bounds).await {
+                Ok((add, emitted)) => return Ok((refold, add, emitted)),
+                Err(Broken::TooLarge) if !refold.streamed => {}
+                Err(broken) => return Err(broken),
+            }
+            // What was written is not listed and never will be.
+            self.writer.replace().await;
+            refold = smaller(refold);
+            let (segments, streamed) = (refold.rows.len(), refold.streamed);
+            tracing::info!(
+                segments,
+                streamed,
+                "rows made more windows than memory should hold; fewer are folded at once"
+            );
+        }
+    }
+
+    async fn fold_and_write(
+        &self,
+        refold: &Refold,
+        listing: &Listing,
+        bounds: Bounds,
+    ) -> Result<(Vec<NewSegment>, Emitted), Broken> {
+        let (sender, mut receiver) = mpsc::channel(1);
+        let chunks = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
+        let work = Work {
+            store: Arc::clone(&self.parts.store),
+            floors: Arc::clone(&listing.floors),
+            key: self.parts.hash_key,
+            wide_groups_max: self.options.wide_groups_max,
+            bounds,
+            stop: Arc::clone(&self.stop),
+            refold: refold.clone(),
+            chunks: sender,
+            emitted: Emitted::default(),
+        };
+        // A task of its own: the store waits for chunks while it holds a writer's thread.
+        let folding = tokio::spawn(work.run());
+        let coverage = refold.coverage.clone();
+        let written = self.parts.store.write_windows(self.writer.id(), coverage, Box::pin(chunks)).await;
+        match folding.await.map_err(|error| AggregatorError::Task(error.to_string()))? {
+            Ok(emitted) => Ok((written?, emitted)),
+            Err(Broken::Error(AggregatorError::Store(StoreError::Stopped))) => {
+                // If the store gave up first, folding only knows that nobody listens. Of what breaks
+                // folding off the store knows as little.
+                written?;
+                Err(StoreError::Stopped.into())
+            }
+            Err(broken) => Err(broken),
+        }
+    }
+}
+
+/// Half of the segments, the newest; of a single one the same, streamed. What is left out stays open and
+/// is chosen again.
+fn smaller(refold: Refold) -> Refold {
+    let mut rows = refold.rows;
+    let streamed = rows.len() < 2;
+    rows.truncate(rows.len().div_ceil(2));
+    let own = ranges::union(rows.iter().flat_map(|segment| segment.new.coverage.ranges.iter().copied()));
+    let ranges = ranges::intersect(&own, &refold.coverage.ranges);
+    Refold {
+        level: rows.iter().map(|segment| segment.new.level).max().unwrap_or(refold.level),
+        rows,
+        coverage: Coverage { ranges, ..refold.coverage },
+        meters: refold.meters,
+        streamed,
     }
 }
 
@@ -124,6 +215,7 @@ struct Work {
     floors: Arc<BTreeMap<Namespace, Floor>>,
     key: HashKey,
     wide_groups_max: u64,
+    bounds: Bounds,
     stop: Arc<AtomicBool>,
     refold: Refold,
     chunks: Chunks,
@@ -190,13 +282,16 @@ impl Work {
             fold = blocking(move || {
                 rows::each_event(&batch, &of.namespace, &of.event_type, |event| {
                     fold.add(event);
-                    Ok(())
+                    Ok::<_, Broken>(())
                 })?;
                 Ok(fold)
             })
             .await?;
             if fold.meters > 1 && fold.bytes > bytes_max {
                 fold.keep_only(meter, self.key)?;
+            } else if fold.bytes > self.bounds.hour_max {
+                let groups = fold.groups_with(meter, &GroupsPerHour::default());
+                return Err(self.wide(meter, groups).unwrap_or(Broken::TooLarge));
             }
         }
         let mut folded = fold.set.meters;
@@ -211,8 +306,9 @@ impl Work {
         Ok((own, rest, fold.bytes))
     }
 
-    /// One segment, generation by generation: its rows of a type come subject by subject.
+    /// One segment, generation by generation: its rows of a type come by subject and time.
     async fn stream(&mut self, meters: &[Arc<Meter>]) -> Result<(), Broken> {
+        let (bounds, groups_max) = (self.bounds, self.wide_groups_max);
         for meter in meters {
             let mut fold = Fold::new(self.key, [meter])?;
             let mut groups = GroupsPerHour::default();
@@ -223,13 +319,12 @@ impl Work {
                 let folded = blocking(move || {
                     let mut finished = Vec::new();
                     rows::each_event(&batch, &of.namespace, &of.event_type, |event| {
-                        if fold.begins_subject(event.subject)? && fold.bytes >= CHUNK_BYTES {
-                            finished.push(fold.take(&of));
+                        if fold.begins_hour(event)? && fold.bytes >= bounds.chunk {
+                            finished.push(fold.hand_on(&of, &mut groups));
                         }
                         fold.add(event);
-                        Ok(())
+                        fold.check_hour(&of, &groups, bounds, groups_max)
                     })?;
-                    finished.iter().for_each(|windows| groups.add(windows));
                     Ok((fold, groups, finished))
                 });
                 let finished;
@@ -238,11 +333,15 @@ impl Work {
                     self.emit(meter, windows, &groups).await?;
                 }
             }
-            let windows = fold.take(meter);
-            groups.add(&windows);
+            let windows = fold.hand_on(meter, &mut groups);
             self.emit(meter, windows, &groups).await?;
         }
         Ok(())
+    }
+
+    fn wide(&self, meter: &Meter, groups: u64) -> Option<Broken> {
+        let generation = meter.key();
+        (groups > self.wide_groups_max).then_some(Broken::TooWide { generation, groups })
     }
 
     async fn emit(
@@ -251,8 +350,8 @@ impl Work {
         windows: Arc<MeterWindows>,
         groups: &GroupsPerHour,
     ) -> Result<(), Broken> {
-        if groups.max() > self.wide_groups_max {
-            return Err(Broken::TooWide { generation: meter.key(), groups: groups.max() });
+        if let Some(wide) = self.wide(meter, groups.max()) {
+            return Err(wide);
         }
         if windows.windows.is_empty() {
             return Ok(());
@@ -294,7 +393,13 @@ struct Fold {
     bytes: usize,
     /// How many meters are folded.
     meters: usize,
+    /// Of the event before, if they come in order, and the hour of that.
     subject: Option<Box<str>>,
+    hour_us: i64,
+    /// Of `bytes`, those of this hour of this subject.
+    hour_bytes: usize,
+    /// What `hour_bytes` were when the groups were counted last; 0 if they were not.
+    counted_bytes: usize,
 }
 
 impl Fold {
@@ -310,16 +415,21 @@ impl Fold {
             set: WindowSet::default(),
             bytes: 0,
             subject: None,
+            hour_us: i64::MIN,
+            hour_bytes: 0,
+            counted_bytes: 0,
         })
     }
 
-    fn add(&mut self, event: &weir_meter::fold::FoldEvent<'_>) {
+    fn add(&mut self, event: &FoldEvent<'_>) {
         let start_us = event.time_us.saturating_sub(event.time_us.rem_euclid(MINUTE_US));
         let counts = self.folder.fold(event, start_us, &mut self.scratch, &mut self.set);
         self.bytes = self.bytes.saturating_add(counts.window_bytes);
+        self.hour_bytes = self.hour_bytes.saturating_add(counts.window_bytes);
     }
 
-    /// Lets the others go: they get a turn of their own.
+    /// Lets the others go: they get a turn of their own. What they took stays in `bytes`, as nobody knows
+    /// how much it was; at worst the rows are folded in smaller parts than they need be.
     fn keep_only(&mut self, meter: &Arc<Meter>, key: HashKey) -> Result<(), AggregatorError> {
         self.set.meters.retain(|generation, _| *generation == meter.key());
         self.folder = Folder::new([meter.as_ref()], key)?;
@@ -327,29 +437,71 @@ impl Fold {
         Ok(())
     }
 
-    /// True if this is not the subject of the event before. A subject that came earlier would give
-    /// windows that were handed on already.
-    fn begins_subject(&mut self, subject: &str) -> Result<bool, StoreError> {
+    /// True if the event before was in another hour or of another subject. One that came earlier would
+    /// give windows that may have been handed on already.
+    fn begins_hour(&mut self, event: &FoldEvent<'_>) -> Result<bool, StoreError> {
+        let hour_us = event.time_us.saturating_sub(event.time_us.rem_euclid(HOUR_US));
         match self.subject.as_deref() {
-            Some(last) if last == subject => return Ok(false),
-            Some(last) if subject < last => {
+            Some(last) if event.subject < last => {
                 return Err(rows::damaged("the subjects of a type do not come in order"));
             }
-            _ => {}
+            Some(last) if event.subject == last => {
+                if hour_us < self.hour_us {
+                    return Err(rows::damaged("the events of a subject do not come in the order of time"));
+                }
+                if hour_us == self.hour_us {
+                    return Ok(false);
+                }
+            }
+            _ => self.subject = Some(event.subject.into()),
         }
-        self.subject = Some(subject.into());
+        self.hour_us = hour_us;
+        self.hour_bytes = 0;
+        self.counted_bytes = 0;
         Ok(true)
     }
 
-    fn take(&mut self, meter: &Meter) -> Arc<MeterWindows> {
+    /// An hour of one subject is handed on whole, so it must not grow for ever before its groups are counted.
+    fn check_hour(
+        &mut self,
+        meter: &Meter,
+        handed_on: &GroupsPerHour,
+        bounds: Bounds,
+        groups_max: u64,
+    ) -> Result<(), Broken> {
+        let next = self.counted_bytes.saturating_add(bounds.count).min(bounds.hour_max);
+        if self.hour_bytes < next {
+            return Ok(());
+        }
+        self.counted_bytes = self.hour_bytes;
+        let groups = self.groups_with(meter, handed_on);
+        if groups > groups_max || self.hour_bytes >= bounds.hour_max {
+            return Err(Broken::TooWide { generation: meter.key(), groups });
+        }
+        Ok(())
+    }
+
+    /// Groups of the hour that has most, with those that were handed on.
+    fn groups_with(&self, meter: &Meter, handed_on: &GroupsPerHour) -> u64 {
+        let mut groups = handed_on.clone();
+        if let Some(windows) = self.set.meters.get(&meter.key()) {
+            groups.add(windows);
+        }
+        groups.max()
+    }
+
+    /// What is finished. No hour of a subject is handed on twice, so none of its groups counts twice.
+    fn hand_on(&mut self, meter: &Meter, groups: &mut GroupsPerHour) -> Arc<MeterWindows> {
         self.bytes = 0;
-        self.set.meters.remove(&meter.key()).unwrap_or_default()
+        let windows = self.set.meters.remove(&meter.key()).unwrap_or_default();
+        groups.add(&windows);
+        windows
     }
 }
 
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, AggregatorError> {
+    work: impl FnOnce() -> Result<T, Broken> + Send + 'static,
+) -> Result<T, Broken> {
     let done = tokio::task::spawn_blocking(work).await;
-    Ok(done.map_err(|error| AggregatorError::Task(error.to_string()))??)
+    done.map_err(|error| AggregatorError::Task(error.to_string()))?
 }

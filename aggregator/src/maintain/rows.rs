@@ -16,13 +16,13 @@ pub(super) fn columns<'m>(meters: impl IntoIterator<Item = &'m Meter>) -> Vec<&'
     columns
 }
 
-/// Hands every row of a batch to `fold`, in order. All rows are of one namespace and type.
-pub(super) fn each_event(
+/// Hands every row of a batch to `fold`, in order, until it fails. All rows are of one namespace and type.
+pub(super) fn each_event<E: From<StoreError>>(
     batch: &RecordBatch,
     namespace: &Namespace,
     event_type: &str,
-    mut fold: impl FnMut(&FoldEvent<'_>) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+    mut fold: impl FnMut(&FoldEvent<'_>) -> Result<(), E>,
+) -> Result<(), E> {
     let missing = |name: &'static str| damaged(&format!("the column {name} is missing or of another type"));
     let column = |name: &'static str| batch.column_by_name(name).ok_or_else(|| missing(name));
     let epochs = column("epoch")?.as_primitive_opt::<UInt32Type>().ok_or_else(|| missing("epoch"))?;
@@ -41,7 +41,7 @@ pub(super) fn each_event(
             offset: offsets.value(row),
         };
         if subjects.is_null(row) || times.is_null(row) {
-            return Err(damaged(&format!("the counted row at {at} has no subject or no time")));
+            return Err(damaged(&format!("the counted row at {at} has no subject or no time")).into());
         }
         fold(&FoldEvent {
             namespace,

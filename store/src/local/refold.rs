@@ -63,8 +63,8 @@ struct Files<'s> {
     coverage: Coverage,
     windows: SegmentWriter<'s>,
     members: SegmentWriter<'s>,
-    /// Of the last chunk that had anything.
-    last: Option<(Namespace, Generation, Box<str>)>,
+    /// The last subject of the last chunk that had anything, and that subject's last window start.
+    last: Option<(Namespace, Generation, Box<str>, i64)>,
 }
 
 impl<'s> Files<'s> {
@@ -95,11 +95,11 @@ impl<'s> Files<'s> {
         }
         let firsts = windows.first().map(|row| row.key).into_iter().chain(members.first().map(|row| row.key));
         let lasts = windows.last().map(|row| row.key).into_iter().chain(members.last().map(|row| row.key));
-        let first = firsts.map(|key| &*key.subject).min();
-        let last = lasts.map(|key| &*key.subject).max();
+        let first = firsts.map(|key| (&*key.subject, key.start_us)).min();
+        let last = lasts.map(|key| (&*key.subject, key.start_us)).max();
         self.check_order(chunk, first)?;
-        if let Some(last) = last {
-            self.last = Some((namespace.clone(), generation, last.into()));
+        if let Some((subject, start_us)) = last {
+            self.last = Some((namespace.clone(), generation, subject.into(), start_us));
         }
         let schema = schema::windows();
         for (rows, bytes) in chunks_by_text(&windows, |row| row.key.text_bytes()) {
@@ -112,7 +112,7 @@ impl<'s> Files<'s> {
         Ok(())
     }
 
-    fn check_order(&self, chunk: &WindowChunk, first: Option<&str>) -> Result<(), StoreError> {
+    fn check_order(&self, chunk: &WindowChunk, first: Option<(&str, i64)>) -> Result<(), StoreError> {
         let covered = match &self.coverage.generations {
             Generations::AllBut(except) => !except.contains(&chunk.generation),
             Generations::Only(list) => list.contains(&chunk.generation),
@@ -120,15 +120,20 @@ impl<'s> Files<'s> {
         if !covered {
             return Err(wrong(chunk, "the coverage leaves this generation out"));
         }
-        let (Some(first), Some((namespace, generation, last))) = (first, &self.last) else { return Ok(()) };
+        let (Some((subject, start_us)), Some((namespace, generation, last, last_us))) = (first, &self.last)
+        else {
+            return Ok(());
+        };
         let this = (&chunk.namespace, chunk.generation);
-        if this > (namespace, *generation) || (this == (namespace, *generation) && first > &**last) {
+        if this > (namespace, *generation)
+            || (this == (namespace, *generation) && (subject, start_us) > (&**last, *last_us))
+        {
             return Ok(());
         }
         Err(wrong(
             chunk,
             &format!(
-                "subject {first:?} comes after subject {last:?} of meter {} generation {} in namespace {namespace}",
+                "subject {subject:?} at {start_us} us comes after subject {last:?} at {last_us} us of meter {} generation {} in namespace {namespace}",
                 generation.meter, generation.generation
             ),
         ))

@@ -4,7 +4,7 @@
 use futures::stream;
 use proptest::prelude::*;
 use weir_meter::segment::{Coverage, Generations};
-use weir_meter::window::{FOLD_VERSION, MeterWindows, WindowKeyRef, WindowSet};
+use weir_meter::window::{FOLD_VERSION, MINUTE_US, MeterWindows, WindowKey, WindowKeyRef, WindowSet};
 
 use super::merging::{files_in, lines_of};
 use super::*;
@@ -21,23 +21,23 @@ fn coverage() -> Coverage {
     }
 }
 
-/// By namespace, generation and so many subjects at a time.
-fn chunks(set: &WindowSet, subjects_at_once: usize) -> Vec<WindowChunk> {
+/// By namespace, generation and so many starts of subjects at a time.
+fn chunks(set: &WindowSet, at_once: usize) -> Vec<WindowChunk> {
     let mut of_meter: Vec<_> =
         set.meters.iter().map(|(key, windows)| (generations()[key].clone(), *key, windows)).collect();
     of_meter.sort_by_key(|(namespace, generation, _)| (namespace.clone(), *generation));
     let mut chunks = Vec::new();
     for (namespace, generation, windows) in of_meter {
-        let mut subjects: Vec<&str> = windows.windows.iter().map(|(key, _)| &*key.subject).collect();
-        subjects.sort_unstable();
-        subjects.dedup();
-        for subjects in subjects.chunks(subjects_at_once) {
+        let place = |key: &WindowKey| (key.subject.clone(), key.start_us);
+        let mut places: Vec<_> = windows.windows.iter().map(|(key, _)| place(key)).collect();
+        places.sort_unstable();
+        places.dedup();
+        for places in places.chunks(at_once) {
             let mut chunk = MeterWindows::default();
-            for (key, state) in windows.windows.iter().filter(|(key, _)| subjects.contains(&&*key.subject)) {
+            for (key, state) in windows.windows.iter().filter(|(key, _)| places.contains(&place(key))) {
                 *chunk.windows.entry_shared(key) = state.clone();
             }
-            for (key, members) in windows.members.iter().filter(|(key, _)| subjects.contains(&&*key.subject))
-            {
+            for (key, members) in windows.members.iter().filter(|(key, _)| places.contains(&place(key))) {
                 *chunk.members.entry_shared(key) = members.clone();
             }
             chunks.push(WindowChunk { namespace: namespace.clone(), generation, windows: Arc::new(chunk) });
@@ -54,10 +54,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn chunks_are_at_rest_like_a_flush(set in windows(150), subjects_at_once in 1..4_usize, empty in 0..5_usize) {
+    fn chunks_are_at_rest_like_a_flush(set in windows(150), at_once in 1..7_usize, empty in 0..5_usize) {
         block_on(async {
             let fixture = Fixture::new();
-            let mut chunks = chunks(&set, subjects_at_once);
+            let mut chunks = chunks(&set, at_once);
             let nothing = WindowChunk { windows: Arc::default(), ..chunk_of(&["a"]) };
             chunks.insert(empty.min(chunks.len()), nothing);
             let chunks = streamed(chunks.into_iter().map(Ok).collect());
@@ -81,10 +81,15 @@ proptest! {
 
 /// Windows of the first generation with these subjects, enough of them for a batch.
 fn chunk_of(subjects: &[&str]) -> WindowChunk {
+    chunk_at(0, subjects)
+}
+
+/// The same from a minute on.
+fn chunk_at(from: i64, subjects: &[&str]) -> WindowChunk {
     let mut windows = MeterWindows::default();
-    for minute in 0..40 {
+    for minute in from..from + 40 {
         for subject in subjects {
-            let key = WindowKeyRef::<&str> { subject, start_us: minute * 60_000_000, groups: &[] };
+            let key = WindowKeyRef::<&str> { subject, start_us: minute * MINUTE_US, groups: &[] };
             windows.windows.entry(key).add_event(0);
             windows.add_member(key, 1);
         }
@@ -115,6 +120,11 @@ fn chunks_in_another_order_and_broken_streams_leave_nothing() {
             chunk_of(&["c", "d"]),
             chunk_of(&["a"]),
             chunk_of(&["d", "a"]),
+            // One start of the last subject in two chunks, and an earlier one.
+            chunk_at(39, &["c"]),
+            chunk_at(-60, &["c"]),
+            chunk_at(40, &["b"]),
+            chunk_at(40, &["b", "d"]),
             WindowChunk { namespace: weir_meter::Namespace::new("aaa"), ..chunk_of(&["x"]) },
             other(4, &["x"]),
             half_minute,
@@ -130,6 +140,10 @@ fn chunks_in_another_order_and_broken_streams_leave_nothing() {
         let error = fixture.store.write_windows(WRITER, coverage(), chunks).await.unwrap_err();
         assert!(matches!(error, StoreError::Stopped), "{error}");
         assert!(files_in(&fixture).is_empty());
+        // The last subject goes on later, and goes on again beside another.
+        let chunks = streamed(vec![Ok(good()), Ok(chunk_at(40, &["c"])), Ok(chunk_at(80, &["c", "d"]))]);
+        let found = fixture.store.write_windows(WRITER, coverage(), chunks).await.unwrap();
+        assert_eq!(found.iter().map(|segment| segment.row_count).collect::<Vec<_>>(), [200, 200]);
         // The next generation begins with any subject.
         let chunks = streamed(vec![Ok(good()), Ok(other(2, &["a"])), Ok(other(1, &["a"]))]);
         fixture.store.write_windows(WRITER, coverage(), chunks).await.unwrap();
