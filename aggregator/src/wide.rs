@@ -9,7 +9,7 @@ use weir_meter::window::{MINUTE_US, MeterWindows};
 
 const HOUR_US: i64 = 60 * MINUTE_US;
 
-/// Groups of each hour. Subjects must not come twice.
+/// Groups of each hour. No hour of a subject must come twice.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GroupsPerHour {
     hours: HashMap<i64, u64>,

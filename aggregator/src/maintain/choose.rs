@@ -152,11 +152,27 @@ pub(super) fn choose(look: &Look<'_>) -> Choice {
         .or_else(|| may(JobKind::Floor).then(|| retain::floor(look)).flatten())
         .or_else(|| may(JobKind::Minutes).then(|| retain::old_folding(look)).flatten())
         .or_else(|| may(JobKind::Refold).then(|| refold::choose(look, &open)).flatten())
-        .or_else(|| may(JobKind::Windows).then(|| compact::windows(look)).flatten())
-        .or_else(|| may(JobKind::Rows).then(|| compact::rows(look)).flatten())
+        .or_else(|| compaction(look))
         .or_else(|| may(JobKind::Retain).then(|| retain::rewrite(look)).flatten())
         .or_else(|| may(JobKind::Minutes).then(|| retain::minutes(look)).flatten());
     Choice { job, backlog }
+}
+
+/// Whichever of the two has more segments goes first: behind a steady stream of flushes the other would
+/// never have its turn.
+fn compaction(look: &Look<'_>) -> Option<Job> {
+    let may = |kind: JobKind| !look.paused.contains(&kind);
+    let listed = |kind: SegmentKind, size_s: u32| {
+        let same = |s: &&Arc<Segment>| s.new.kind == kind && s.new.coverage.window_size_s == size_s;
+        look.listing.segments.iter().filter(same).count()
+    };
+    let windows = || may(JobKind::Windows).then(|| compact::windows(look)).flatten();
+    let rows = || may(JobKind::Rows).then(|| compact::rows(look)).flatten();
+    if listed(SegmentKind::Rows, 0) > listed(SegmentKind::Windows, covered::MINUTE_S) {
+        rows().or_else(windows)
+    } else {
+        windows().or_else(rows)
+    }
 }
 
 impl Look<'_> {
