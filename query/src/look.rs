@@ -147,7 +147,15 @@ impl Look {
         if !reaches_below {
             return Ok(None);
         }
-        if request.from_us.is_some() || request.to_us.is_some_and(|to_us| to_us <= floor_us) {
+        if request.from_us.is_none() && request.to_us.is_some_and(|to_us| to_us <= floor_us) {
+            return Err(QueryError::invalid(
+                "below-floor",
+                format!(
+                    "events before {floor} have been deleted or may be at any moment, and all before `to` lie there; ask for a later `to`"
+                ),
+            ));
+        }
+        if request.from_us.is_some() {
             return Err(QueryError::invalid(
                 "below-floor",
                 format!(

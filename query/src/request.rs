@@ -80,9 +80,28 @@ pub(crate) fn read_object<T: DeserializeOwned>(body: &[u8], what: &str) -> Resul
     Ok(read)
 }
 
+/// Members of a body that filter.
+const FILTERS: [&str; 4] =
+    ["filterCustomerId", "filterGroupBy", "filterProperties", "advancedMeterGroupByFilters"];
+
+/// True for names that are, or were probably meant to be, those of filters.
+fn is_like_a_filter(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.starts_with("filter") || name.starts_with("advancedmeter")
+}
+
 impl UsageParams {
     pub fn from_json(body: &[u8]) -> Result<Self, QueryError> {
-        read_object(body, "a meter query")
+        let params: Self = read_object(body, "a meter query")?;
+        let members: Map<String, Value> = read_object(body, "a meter query")?;
+        match members.keys().find(|name| is_like_a_filter(name) && !FILTERS.contains(&name.as_str())) {
+            None => Ok(params),
+            // A filter that is not understood would be a total of too much.
+            Some(name) => Err(QueryError::invalid(
+                "invalid-filter",
+                format!("unknown filter {name:?}; there are {}", FILTERS.join(", ")),
+            )),
+        }
     }
 
     /// From the query string. Arrays repeat their parameter; unknown parameters are let pass.
@@ -125,6 +144,15 @@ impl UsageParams {
                     })?;
                     let filters = params.filter_group_by.get_or_insert_default();
                     filters.entry(key.to_owned()).or_default().push(value);
+                }
+                // So would one in a spelling of another name.
+                name if is_like_a_filter(name) => {
+                    return Err(QueryError::invalid(
+                        "invalid-filter",
+                        format!(
+                            "unknown filter {name:?}; there are filterGroupBy[key], filterCustomerId and advancedMeterGroupByFilters (a JSON object), and in a body filterProperties"
+                        ),
+                    ));
                 }
                 _ => {}
             }
@@ -302,10 +330,16 @@ fn filters(params: &UsageParams, meter: &Meter) -> Result<(Filters, Vec<String>)
             }
             error => error,
         })?;
-        if let Some(filter) = filter {
-            filters.push((meter.group_by.len().saturating_add(properties.len()), filter));
-            properties.push(path.clone());
-        }
+        let Some(filter) = filter else {
+            return Err(QueryError::invalid(
+                "invalid-filter",
+                format!(
+                    "filterProperties {path:?}: the filter says nothing; leave it out or give it an operator"
+                ),
+            ));
+        };
+        filters.push((meter.group_by.len().saturating_add(properties.len()), filter));
+        properties.push(path.clone());
     }
     Ok((filters, properties))
 }

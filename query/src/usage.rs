@@ -89,12 +89,13 @@ impl QueryService {
     ) -> Result<UsageAnswer, QueryError> {
         let question = self.question(namespace, id_or_slug, params, ask).await?;
         self.run("usage", async {
-            match self.answer(question.clone()).await {
+            // Boxed: a query's state is large.
+            match Box::pin(self.answer(question.clone())).await {
                 // Windows are a cache: where one cannot be read, rows have the same numbers.
                 Err(QueryError::Store(StoreError::Damaged { path, reason })) if question.ask.only.is_none() => {
                     tracing::error!(%path, %reason, "a file of the store cannot be read; answering from rows alone");
                     let ask = Ask { only: Some(ReadOnly::Rows), ..question.ask.clone() };
-                    self.answer(Question { ask, ..question }).await
+                    Box::pin(self.answer(Question { ask, ..question })).await
                 }
                 answer => answer,
             }
@@ -176,7 +177,14 @@ impl QueryService {
         };
         let plan = planner::plan(&look.meter, &look.shelf, &scope)?;
         if ask.only == Some(ReadOnly::Segments) && !plan.rows.is_empty() {
-            return Err(rows_needed(&plan));
+            return Err(if request.properties.is_empty() {
+                rows_needed(&plan)
+            } else {
+                QueryError::RowsNeeded(
+                    "no stored window keeps the properties of filterProperties; leave Weir-Read-From away"
+                        .to_owned(),
+                )
+            });
         }
         let meter = request.widened(&look.meter);
         let folded = self.fold_rows(&meter, &request, &zone, &plan, counters).await?;

@@ -24,6 +24,7 @@ use copy::{Copied, CopyError, Tree};
 use manifest::{Manifest, VERSION};
 
 pub use manifest::MANIFEST;
+pub(crate) use restore::WAITING;
 pub use restore::{restore, run_restore};
 
 /// Names inside a backup; the same as in a data folder with default settings.
@@ -67,6 +68,7 @@ pub async fn backup(place: &Place, target: &Path) -> Result<Made, Failure> {
         return Err(Failure::new(format!("{} is there already", target.display()))
             .advice("name a folder that does not exist yet; a backup never changes another one"));
     }
+    refuse_inside(place, target)?;
     let mut name = target.as_os_str().to_owned();
     name.push(".partial");
     let partial = PathBuf::from(name);
@@ -96,6 +98,23 @@ pub async fn backup(place: &Place, target: &Path) -> Result<Made, Failure> {
             Err(Attempt::Failed(failure)) => return Err(failure),
         }
     }
+}
+
+/// A backup inside the data would be taken for a part of it, and be lost with it.
+fn refuse_inside(place: &Place, target: &Path) -> Result<(), Failure> {
+    let above = target.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(above) = above.canonicalize() else { return Ok(()) };
+    for folder in [&place.data_dir, &place.log, &place.store] {
+        if folder.canonicalize().is_ok_and(|folder| above.starts_with(folder)) {
+            return Err(Failure::new(format!(
+                "{} lies inside {}, which it is to be a copy of",
+                target.display(),
+                folder.display()
+            ))
+            .advice("name a folder elsewhere, best on another disk"));
+        }
+    }
+    Ok(())
 }
 
 /// Why one attempt came to nothing.

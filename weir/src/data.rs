@@ -47,14 +47,51 @@ impl Place {
         Self { data_dir: settings.data_dir.clone(), log, store, catalog }
     }
 
-    /// Refuses a folder without data before anything could make one there.
+    /// Refuses a folder without data before anything could make one there, and a copy that is not meant to
+    /// be used as it lies.
     pub fn check_there(&self) -> Result<(), Failure> {
+        if let Some(copy) = copy_in(&self.data_dir) {
+            return Err(
+                Failure::new(format!("{} {}", self.data_dir.display(), copy.what())).advice(copy.advice())
+            );
+        }
         if self.catalog.is_file() {
             return Ok(());
         }
         Err(Failure::new(format!("there is no Weir data in {}", self.data_dir.display()))
             .detail(format!("{} is missing", self.catalog.display()))
             .advice("name the folder of a server's data, as in --data-dir of `weir serve`"))
+    }
+}
+
+/// A folder that looks like data and must not be taken for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copy {
+    Backup,
+    BrokenRestore,
+}
+
+/// Whether a folder is a backup, or what a restore that broke off has left.
+pub fn copy_in(data_dir: &Path) -> Option<Copy> {
+    if data_dir.join(crate::backup::MANIFEST).exists() {
+        return Some(Copy::Backup);
+    }
+    data_dir.join(crate::backup::WAITING).exists().then_some(Copy::BrokenRestore)
+}
+
+impl Copy {
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Backup => "is a backup: used as it lies, it would change and be none any more",
+            Self::BrokenRestore => "holds a restore that broke off, or is still under way",
+        }
+    }
+
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Backup => "restore it into an empty folder with `weir restore`, and name that one",
+            Self::BrokenRestore => "if no restore is under way, remove the folder and restore again",
+        }
     }
 }
 

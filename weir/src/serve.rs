@@ -45,6 +45,8 @@ pub enum ServeError {
          or choose an empty --data-dir"
     )]
     LostCatalog { catalog: String, data: String },
+    #[error("{path} {what}; {advice}")]
+    Copy { path: String, what: &'static str, advice: &'static str },
     #[error(
         "the log was made with {stored} partitions, the settings ask for {asked}; identities cannot move, so set \
          partitions = {stored}, or `auto`"

@@ -19,7 +19,7 @@ use crate::output::{self, Failure, grouped_digits};
 use crate::segments::counted;
 
 /// Where files wait until all of them are there and good.
-const WAITING: &str = "restoring";
+pub(crate) const WAITING: &str = "restoring";
 
 pub async fn run_restore(backup: &Path, data_dir: &Path) -> Result<(), Failure> {
     let (files, bytes, made_at) = restore(backup, data_dir).await?;

@@ -14,6 +14,7 @@ use weir_store::local::LocalStore;
 
 use super::ServeError;
 use super::lock::FolderLock;
+use crate::data::copy_in;
 use crate::settings::{CatalogUrl, LogUrl, Settings, StoreUrl};
 
 /// For how long after an accepted event its identity is remembered: belongs to the epoch for ever.
@@ -39,6 +40,10 @@ pub(super) async fn open(
     let LogUrl::File(log_dir) = settings.log.clone();
     let StoreUrl::File(store_dir) = settings.store.clone();
     let CatalogUrl::Sqlite(catalog_file) = settings.catalog.clone();
+    if let Some(copy) = copy_in(&settings.data_dir) {
+        let path = settings.data_dir.display().to_string();
+        return Err(ServeError::Copy { path, what: copy.what(), advice: copy.advice() });
+    }
     let lock = FolderLock::take([settings.data_dir.as_path(), log_dir.as_path(), store_dir.as_path()])?;
     refuse_lost_catalog(&catalog_file, &log_dir, &store_dir)?;
 

@@ -90,6 +90,27 @@ async fn a_damaged_backup_is_refused_and_nothing_is_overwritten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_and_half_a_restore_are_not_taken_for_data() {
+    let folder = Folder::filled().await;
+    let target = folder.path("backup");
+    let inside = folder.data.join("backup");
+    let refused = backup(&folder.place(), &inside).await.unwrap_err().render(Style::PLAIN);
+    assert!(refused.contains("lies inside") && !inside.exists(), "{refused}");
+    backup(&folder.place(), &target).await.unwrap();
+    let half = Folder::empty();
+    fs::create_dir_all(half.data.join("restoring")).unwrap();
+    for (data, says) in [(&target, "is a backup"), (&half.data, "a restore that broke off")] {
+        let files = count(data);
+        let place = weir::data::Place::in_folder(data).unwrap();
+        let checked = check(&place, false).await.unwrap_err().render(Style::PLAIN);
+        assert!(checked.contains(says), "{checked}");
+        let served = Server::refused(data).await;
+        assert!(served.contains(says), "{served}");
+        assert_eq!(count(data), files, "nothing is made there");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_without_any_file_at_rest_comes_back_whole() {
     let folder = Folder::empty();
     let server = Server::start(&folder.data).await;

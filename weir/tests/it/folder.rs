@@ -26,6 +26,18 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(data: &Path) -> Self {
+        let running = Box::pin(serve::start(Self::settings(data))).await.unwrap();
+        let client = Client::new(&format!("http://{}", running.addr)).unwrap();
+        Self { running, client }
+    }
+
+    /// Why no server starts on a folder.
+    pub(crate) async fn refused(data: &Path) -> String {
+        let started = Box::pin(serve::start(Self::settings(data))).await;
+        started.expect_err("the folder is refused").to_string()
+    }
+
+    fn settings(data: &Path) -> Settings {
         let given = [
             ("data_dir", data.display().to_string()),
             ("listen", "127.0.0.1:0".to_owned()),
@@ -34,10 +46,7 @@ impl Server {
             ("flush_interval", "100ms".to_owned()),
             ("log_segment_bytes", "65536".to_owned()),
         ];
-        let settings = Settings::resolve(&[Layer::of(Origin::Flag, given)]).unwrap();
-        let running = Box::pin(serve::start(settings)).await.unwrap();
-        let client = Client::new(&format!("http://{}", running.addr)).unwrap();
-        Self { running, client }
+        Settings::resolve(&[Layer::of(Origin::Flag, given)]).unwrap()
     }
 
     pub(crate) async fn make_meters(&self) {
