@@ -151,7 +151,7 @@ impl Look {
             return Err(QueryError::invalid(
                 "below-floor",
                 format!(
-                    "events before {floor} have been deleted or may be at any moment, and all before `to` lie there; ask for a later `to`"
+                    "events before {floor} have been deleted or may be at any moment, and all before `to` lie there; ask with from={floor} or later and a later `to`"
                 ),
             ));
         }
