@@ -8,7 +8,6 @@ mod damage;
 mod ranges;
 mod refold;
 mod rewrite;
-mod rows;
 mod run;
 
 use std::collections::{HashMap, HashSet};

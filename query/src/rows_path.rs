@@ -4,15 +4,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
-use arrow::datatypes::{Int64Type, UInt32Type, UInt64Type};
+use arrow::array::RecordBatch;
 use futures::StreamExt as _;
-use weir_meter::fold::{FoldEvent, FoldScratch, Folder};
+use weir_meter::Meter;
+use weir_meter::fold::{FoldScratch, Folder};
 use weir_meter::hash::HashKey;
 use weir_meter::window::{MeterWindows, WindowSet};
 use weir_meter::zone::Windows;
-use weir_meter::{Coordinates, Meter};
-use weir_store::{RowScan, ScanCounters, Store};
+use weir_store::{RowScan, ScanCounters, Store, convert};
 
 use crate::error::QueryError;
 use crate::planner::RowPart;
@@ -66,10 +65,6 @@ impl RowsPath<'_> {
     }
 
     fn scan(&self, part: &RowPart, counters: &Arc<ScanCounters>) -> RowScan {
-        let mut columns = vec!["epoch", "partition", "offset", "record_time", "subject", "time"];
-        if self.meter.value_property.is_some() || !self.meter.group_by.is_empty() {
-            columns.push("data");
-        }
         RowScan {
             sources: part.sources.clone(),
             offsets: Some(part.offsets.clone()),
@@ -79,7 +74,7 @@ impl RowsPath<'_> {
             times_us: Some(part.times.pairs()),
             counted_only: true,
             recorded_after_us: None,
-            columns,
+            columns: convert::foldable_columns([self.meter]),
             counters: Arc::clone(counters),
         }
     }
@@ -94,41 +89,15 @@ impl RowsPath<'_> {
         before: usize,
     ) -> Result<usize, QueryError> {
         let mut made = 0_usize;
-        let missing = |name: &'static str| QueryError::internal("rows at rest lack a column", name);
-        let column = |name: &'static str| batch.column_by_name(name).ok_or_else(|| missing(name));
-        let epochs = column("epoch")?.as_primitive_opt::<UInt32Type>().ok_or_else(|| missing("epoch"))?;
-        let partitions =
-            column("partition")?.as_primitive_opt::<UInt32Type>().ok_or_else(|| missing("partition"))?;
-        let offsets = column("offset")?.as_primitive_opt::<UInt64Type>().ok_or_else(|| missing("offset"))?;
-        let record_times =
-            column("record_time")?.as_primitive_opt::<Int64Type>().ok_or_else(|| missing("record_time"))?;
-        let subjects = column("subject")?.as_string_opt::<i32>().ok_or_else(|| missing("subject"))?;
-        let times = column("time")?.as_primitive_opt::<Int64Type>().ok_or_else(|| missing("time"))?;
-        let data = batch.column_by_name("data").and_then(|data| data.as_string_opt::<i32>());
-        for row in 0..batch.num_rows() {
-            if subjects.is_null(row) || times.is_null(row) {
-                return Err(QueryError::internal("a counted row at rest has no", "subject or time"));
+        let (windows, bytes_max) = (&mut self.windows, self.bytes_max);
+        convert::each_event(batch, &self.meter.namespace, &self.meter.event_type, |event| {
+            let start_us = windows.as_mut().map_or(0, |windows| windows.window(event.time_us).0);
+            made = made.saturating_add(folder.fold(event, start_us, scratch, set).window_bytes);
+            if before.saturating_add(made) > bytes_max {
+                return Err(too_large(format!("{bytes_max} bytes of windows")));
             }
-            let time_us = times.value(row);
-            let event = FoldEvent {
-                namespace: &self.meter.namespace,
-                event_type: &self.meter.event_type,
-                subject: subjects.value(row),
-                time_us,
-                record_time_us: record_times.value(row),
-                at: Coordinates {
-                    epoch: epochs.value(row),
-                    partition: partitions.value(row),
-                    offset: offsets.value(row),
-                },
-                data: data.filter(|data| data.is_valid(row)).map(|data| data.value(row).as_bytes()),
-            };
-            let start_us = self.windows.as_mut().map_or(0, |windows| windows.window(time_us).0);
-            made = made.saturating_add(folder.fold(&event, start_us, scratch, set).window_bytes);
-            if before.saturating_add(made) > self.bytes_max {
-                return Err(too_large(format!("{} bytes of windows", self.bytes_max)));
-            }
-        }
+            Ok(())
+        })?;
         Ok(made)
     }
 

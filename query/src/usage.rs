@@ -88,25 +88,22 @@ impl QueryService {
         ask: Ask,
     ) -> Result<UsageAnswer, QueryError> {
         let question = self.question(namespace, id_or_slug, params, ask).await?;
-        self.run("usage", async {
-            // Boxed: a query's state is large.
-            match Box::pin(self.answer(question.clone())).await {
-                // Windows are a cache: where one cannot be read, rows have the same numbers.
-                Err(QueryError::Store(StoreError::Damaged { path, reason })) if question.ask.only.is_none() => {
-                    tracing::error!(%path, %reason, "a file of the store cannot be read; answering from rows alone");
-                    let ask = Ask { only: Some(ReadOnly::Rows), ..question.ask.clone() };
-                    Box::pin(self.answer(Question { ask, ..question })).await
-                }
-                answer => answer,
-            }
-        })
-        .await
+        // Boxed: a query's state is large.
+        self.run("usage", Box::pin(self.answer(question))).await
     }
 
     async fn answer(&self, question: Question<'_>) -> Result<UsageAnswer, QueryError> {
         let counters = Arc::new(ScanCounters::default());
-        let planned = self.planned(question, &counters).await?;
-        let batches = planned.frame.clone().collect().await?;
+        let planned = self.planned(question.clone(), &counters).await?;
+        let batches = match planned.frame.clone().collect().await.map_err(QueryError::from) {
+            // Windows are a cache: where one cannot be read, rows have the same numbers.
+            Err(QueryError::Store(StoreError::Damaged { path, reason })) if question.ask.only.is_none() => {
+                tracing::error!(%path, %reason, "a file of the store cannot be read; answering from rows alone");
+                let ask = Ask { only: Some(ReadOnly::Rows), ..question.ask };
+                return Box::pin(self.answer(Question { ask, ..question })).await;
+            }
+            read => read?,
+        };
         let read = ReadCounts::of(&counters);
         metrics::read(&read);
         let groups = decode(&batches, planned.aggregation, &planned.request)?;

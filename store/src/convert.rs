@@ -3,6 +3,7 @@
 
 mod chunks;
 mod columns;
+mod foldable;
 mod members;
 mod rows;
 mod stored;
@@ -20,6 +21,7 @@ use crate::{StoreError, schema};
 
 pub(crate) use chunks::chunks_by_text;
 pub(crate) use columns::{i64s, texts};
+pub use foldable::{each_event, foldable_columns};
 pub(crate) use members::member_rows;
 pub use members::{MemberRow, members_to_batch};
 pub use rows::{IDENTITY_COLUMNS, Identity, batch_to_rows, identities, rows_to_batch};
@@ -32,30 +34,6 @@ pub(crate) const BATCH_ROWS: usize = if cfg!(test) { 24 } else { 8_192 };
 
 /// Text of one batch at most, unless a single row has more. Arrow's offsets end at 2 GiB.
 pub(crate) const BATCH_TEXT_BYTES: usize = 64 << 20;
-
-/// One meter generation's windows, as rows of `schema::windows`, in no particular order. Only for as
-/// many as fit one batch: see `window_batches_of`.
-pub fn windows_of(
-    namespace: &Namespace,
-    generation: Generation,
-    window_size_s: u32,
-    windows: &MeterWindows,
-) -> Result<RecordBatch, StoreError> {
-    let rows: Vec<WindowRow<'_>> = window_rows(namespace, generation, window_size_s, windows).collect();
-    windows_to_batch(&rows, &schema::windows())
-}
-
-/// The members of one UNIQUE_COUNT generation's windows, as rows of `schema::members`, in no
-/// particular order. Only for as many as fit one batch: see `member_batches_of`.
-pub fn members_of(
-    namespace: &Namespace,
-    generation: Generation,
-    window_size_s: u32,
-    windows: &MeterWindows,
-) -> Result<RecordBatch, StoreError> {
-    let rows: Vec<MemberRow<'_>> = member_rows(namespace, generation, window_size_s, windows).collect();
-    members_to_batch(&rows, &schema::members())
-}
 
 /// One meter generation's windows, as rows of `schema::windows`, in no particular order, and in batches
 /// that are bounded by rows and by text. Without windows there is no batch.

@@ -22,10 +22,10 @@ use weir_meter::hash::HashKey;
 use weir_meter::segment::{Coverage, NewSegment, SegmentKind};
 use weir_meter::window::{MINUTE_US, MeterWindows, WindowSet};
 use weir_meter::{Generation, Meter, Namespace};
-use weir_store::{RowScan, RowSource, Store, StoreError, WindowChunk};
+use weir_store::{RowScan, RowSource, Store, StoreError, WindowChunk, convert};
 
 use super::choose::Refold;
-use super::{Maintenance, Step, ranges, rows};
+use super::{Maintenance, Step, ranges};
 use crate::error::AggregatorError;
 use crate::metrics;
 use crate::wide::GroupsPerHour;
@@ -280,7 +280,7 @@ impl Work {
             self.check_stop()?;
             let (batch, of) = (batch?, Arc::clone(meter));
             fold = blocking(move || {
-                rows::each_event(&batch, &of.namespace, &of.event_type, |event| {
+                convert::each_event(&batch, &of.namespace, &of.event_type, |event| {
                     fold.add(event);
                     Ok::<_, Broken>(())
                 })?;
@@ -318,7 +318,7 @@ impl Work {
                 let (batch, of) = (batch?, Arc::clone(meter));
                 let folded = blocking(move || {
                     let mut finished = Vec::new();
-                    rows::each_event(&batch, &of.namespace, &of.event_type, |event| {
+                    convert::each_event(&batch, &of.namespace, &of.event_type, |event| {
                         if fold.begins_hour(event)? && fold.bytes >= bounds.chunk {
                             finished.push(fold.hand_on(&of, &mut groups));
                         }
@@ -375,7 +375,9 @@ impl Work {
             times_us: floor_us.map(|floor_us| vec![(floor_us, i64::MAX)]),
             counted_only: true,
             recorded_after_us: None,
-            columns: rows::columns(std::iter::once(meter).chain(others.iter().map(AsRef::as_ref))),
+            columns: convert::foldable_columns(
+                std::iter::once(meter).chain(others.iter().map(AsRef::as_ref)),
+            ),
             counters: Arc::default(),
         }
     }
@@ -443,11 +445,11 @@ impl Fold {
         let hour_us = event.time_us.saturating_sub(event.time_us.rem_euclid(HOUR_US));
         match self.subject.as_deref() {
             Some(last) if event.subject < last => {
-                return Err(rows::damaged("the subjects of a type do not come in order"));
+                return Err(out_of_order("the subjects of a type do not come in order"));
             }
             Some(last) if event.subject == last => {
                 if hour_us < self.hour_us {
-                    return Err(rows::damaged("the events of a subject do not come in the order of time"));
+                    return Err(out_of_order("the events of a subject do not come in the order of time"));
                 }
                 if hour_us == self.hour_us {
                     return Ok(false);
@@ -504,4 +506,9 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Broken> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| AggregatorError::Task(error.to_string()))?
+}
+
+/// Streaming hands windows on, so it relies on the order at rest.
+fn out_of_order(reason: &str) -> StoreError {
+    StoreError::Damaged { path: "rows at rest".to_owned(), reason: reason.to_owned() }
 }

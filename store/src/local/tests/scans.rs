@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow::array::{Array, AsArray as _, RecordBatch};
+use arrow::array::{AsArray as _, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Int64Type;
 use arrow::util::display::array_value_to_string;
 use proptest::prelude::*;
 use weir_meter::segment::SegmentKind;
+use weir_meter::window::{MeterWindows, WindowKeyRef};
 use weir_meter::{Generation, Namespace, OffsetRange};
 
 use super::*;
@@ -231,10 +232,17 @@ fn wanted_windows(
     for (generation, windows) in &piece.windows.meters {
         let owner = &piece.generations[generation];
         let batch = if kind == SegmentKind::Windows {
-            convert::windows_of(owner, *generation, 60, windows).unwrap()
+            concat_batches(
+                &schema::windows(),
+                &convert::window_batches_of(owner, *generation, 60, windows).unwrap(),
+            )
         } else {
-            convert::members_of(owner, *generation, 60, windows).unwrap()
-        };
+            concat_batches(
+                &schema::members(),
+                &convert::member_batches_of(owner, *generation, 60, windows).unwrap(),
+            )
+        }
+        .unwrap();
         let subject = batch.column_by_name("subject").unwrap().as_string::<i32>().clone();
         let start = batch.column_by_name("window_start").unwrap().as_primitive::<Int64Type>().clone();
         for (row, line) in lines(&batch).into_iter().enumerate() {
@@ -305,12 +313,21 @@ fn an_unknown_column_is_an_error() {
 
 #[test]
 fn what_a_query_folds_itself_looks_like_what_is_at_rest() {
-    let piece = plain_piece(1);
-    let empty = convert::windows_of(&Namespace::default(), generation(0), 60, &Default::default()).unwrap();
-    assert_eq!(empty.schema(), schema::windows());
-    assert_eq!(concat_batches(&schema::windows(), [&empty]).unwrap().num_rows(), 0);
-    let members = convert::members_of(&Namespace::default(), generation(0), 60, &Default::default()).unwrap();
-    assert_eq!((members.schema(), members.num_rows()), (schema::members(), 0));
-    assert!(members.columns().iter().all(|c| c.is_empty()));
-    assert_eq!(piece.row_count(), 1);
+    let mut windows = MeterWindows::default();
+    let key = WindowKeyRef { subject: "s", start_us: 0, groups: &["g"] };
+    windows.windows.entry(key).add_event(1);
+    windows.add_member(key, 7);
+    let owner = Namespace::default();
+    let batches = convert::window_batches_of(&owner, generation(0), 60, &windows).unwrap();
+    assert_eq!(
+        batches.iter().map(|b| (b.schema(), b.num_rows())).collect::<Vec<_>>(),
+        [(schema::windows(), 1)]
+    );
+    let batches = convert::member_batches_of(&owner, generation(0), 60, &windows).unwrap();
+    assert_eq!(
+        batches.iter().map(|b| (b.schema(), b.num_rows())).collect::<Vec<_>>(),
+        [(schema::members(), 1)]
+    );
+    let none = convert::window_batches_of(&owner, generation(0), 60, &MeterWindows::default()).unwrap();
+    assert!(none.is_empty());
 }

@@ -1,14 +1,15 @@
-//! Rows at rest as folding takes them. The columns and their meaning are those that queries read when they
-//! fold rows themselves: both make the same numbers of the same rows.
+//! Rows at rest as folding takes them: read here once for refolds and for queries that fold rows
+//! themselves, so that both make the same numbers of the same rows.
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
-use arrow::datatypes::{Int64Type, UInt32Type, UInt64Type};
 use weir_meter::fold::FoldEvent;
 use weir_meter::{Coordinates, Meter, Namespace};
-use weir_store::StoreError;
+
+use super::columns::{i64s, texts, u32s, u64s};
+use crate::StoreError;
 
 /// The columns that folding for these meters needs.
-pub(super) fn columns<'m>(meters: impl IntoIterator<Item = &'m Meter>) -> Vec<&'static str> {
+pub fn foldable_columns<'m>(meters: impl IntoIterator<Item = &'m Meter>) -> Vec<&'static str> {
     let mut columns = vec!["epoch", "partition", "offset", "record_time", "subject", "time"];
     if meters.into_iter().any(|meter| meter.value_property.is_some() || !meter.group_by.is_empty()) {
         columns.push("data");
@@ -17,22 +18,15 @@ pub(super) fn columns<'m>(meters: impl IntoIterator<Item = &'m Meter>) -> Vec<&'
 }
 
 /// Hands every row of a batch to `fold`, in order, until it fails. All rows are of one namespace and type.
-pub(super) fn each_event<E: From<StoreError>>(
+pub fn each_event<E: From<StoreError>>(
     batch: &RecordBatch,
     namespace: &Namespace,
     event_type: &str,
     mut fold: impl FnMut(&FoldEvent<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let missing = |name: &'static str| damaged(&format!("the column {name} is missing or of another type"));
-    let column = |name: &'static str| batch.column_by_name(name).ok_or_else(|| missing(name));
-    let epochs = column("epoch")?.as_primitive_opt::<UInt32Type>().ok_or_else(|| missing("epoch"))?;
-    let partitions =
-        column("partition")?.as_primitive_opt::<UInt32Type>().ok_or_else(|| missing("partition"))?;
-    let offsets = column("offset")?.as_primitive_opt::<UInt64Type>().ok_or_else(|| missing("offset"))?;
-    let record_times =
-        column("record_time")?.as_primitive_opt::<Int64Type>().ok_or_else(|| missing("record_time"))?;
-    let subjects = column("subject")?.as_string_opt::<i32>().ok_or_else(|| missing("subject"))?;
-    let times = column("time")?.as_primitive_opt::<Int64Type>().ok_or_else(|| missing("time"))?;
+    let (epochs, partitions) = (u32s(batch, "epoch")?, u32s(batch, "partition")?);
+    let (offsets, record_times) = (u64s(batch, "offset")?, i64s(batch, "record_time")?);
+    let (subjects, times) = (texts(batch, "subject")?, i64s(batch, "time")?);
     let data = batch.column_by_name("data").and_then(|data| data.as_string_opt::<i32>());
     for row in 0..batch.num_rows() {
         let at = Coordinates {
@@ -56,6 +50,6 @@ pub(super) fn each_event<E: From<StoreError>>(
     Ok(())
 }
 
-pub(super) fn damaged(reason: &str) -> StoreError {
+fn damaged(reason: &str) -> StoreError {
     StoreError::Damaged { path: "rows at rest".to_owned(), reason: reason.to_owned() }
 }
