@@ -33,6 +33,7 @@ use async_trait::async_trait;
 use metrics::{counter, histogram};
 use sqlx::sqlite::SqliteConnection;
 use tokio::time::Instant;
+use weir_files::Disk;
 use weir_meter::environment::{Clock, Entropy};
 use weir_meter::segment::Segment;
 use weir_meter::{Generation, Meter, MeterId, Namespace, SegmentId, WriterId};
@@ -71,6 +72,14 @@ impl Default for SqliteOptions {
     }
 }
 
+/// What the file lies on. The default is the machine's own file system.
+#[derive(Clone, Debug, Default)]
+pub struct Storage {
+    pub disk: Disk,
+    /// Name of the VFS by which SQLite itself reaches the same disk; SQLite's own if none is named.
+    pub vfs: Option<String>,
+}
+
 /// An open catalog.
 pub struct SqliteCatalog {
     database: Arc<Database>,
@@ -95,10 +104,21 @@ impl SqliteCatalog {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, CatalogError> {
+        Self::open_on(Storage::default(), path, options, clock, entropy).await
+    }
+
+    /// As [`Self::open`], on this storage.
+    pub async fn open_on(
+        storage: Storage,
+        path: &Path,
+        options: SqliteOptions,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, CatalogError> {
         let path = path.to_owned();
         uninterrupted(async move {
-            file::prepare(&path, migrations::APPLICATION_ID)?;
-            let database = Database::new(path, options, Access::ReadWrite);
+            file::prepare(&storage.disk, &path, migrations::APPLICATION_ID)?;
+            let database = Database::new(storage, path, options, Access::ReadWrite);
             database.probe().await?;
             let installation = prepare_tables(&database, clock.now_us(), entropy.as_ref()).await?;
             // Reads the listing, so that a damaged one is found at start and not by the first query.

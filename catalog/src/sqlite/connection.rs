@@ -12,9 +12,9 @@ use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
 use tokio::sync::{Mutex, MutexGuard};
 use tracing::Instrument as _;
 
-use super::SqliteOptions;
 use super::migrations;
 use super::snapshot::{self, Snapshot};
+use super::{SqliteOptions, Storage};
 use crate::CatalogError;
 
 /// What may be done with the file.
@@ -27,6 +27,7 @@ pub(super) enum Access {
 
 /// What all methods share.
 pub(super) struct Database {
+    pub(super) storage: Storage,
     pub(super) path: PathBuf,
     pub(super) options: SqliteOptions,
     access: Access,
@@ -51,8 +52,9 @@ pub(super) struct Writing<'a> {
 }
 
 impl Database {
-    pub(super) fn new(path: PathBuf, options: SqliteOptions, access: Access) -> Self {
+    pub(super) fn new(storage: Storage, path: PathBuf, options: SqliteOptions, access: Access) -> Self {
         Self {
+            storage,
             path,
             options,
             access,
@@ -79,10 +81,14 @@ impl Database {
     }
 
     fn plain(&self) -> SqliteConnectOptions {
-        SqliteConnectOptions::new()
+        let options = SqliteConnectOptions::new()
             .filename(&self.path)
             .busy_timeout(self.options.busy_timeout)
-            .disable_statement_logging()
+            .disable_statement_logging();
+        match &self.storage.vfs {
+            Some(name) => options.vfs(name.clone()),
+            None => options,
+        }
     }
 
     /// A connection; one that may write has the settings that durability asks for, checked to be in

@@ -2,23 +2,33 @@
 //! restored copy a new incarnation.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use sqlx::Connection as _;
+use weir_files::{Disk, Open};
 use weir_meter::environment::Entropy;
 
 use super::columns::{blob, damaged, id};
 use super::connection::{Access, Database, failed, scalar, uninterrupted};
-use super::{SqliteCatalog, SqliteOptions, file, installation, integrity, migrations};
+use super::{SqliteCatalog, SqliteOptions, Storage, file, installation, integrity, migrations};
 use crate::CatalogError;
 
 impl SqliteCatalog {
     /// Opens an existing catalog for reading, also beside the server that writes to it. Nothing is made
     /// and nothing is migrated; every method that would write is refused. Each call reads the file anew.
     pub async fn open_read_only(path: &Path, options: SqliteOptions) -> Result<Self, CatalogError> {
-        file::check(path, migrations::APPLICATION_ID)?;
-        let database = Database::new(path.to_owned(), options, Access::ReadOnly);
+        Self::open_read_only_on(Storage::default(), path, options).await
+    }
+
+    /// As [`Self::open_read_only`], on this storage.
+    pub async fn open_read_only_on(
+        storage: Storage,
+        path: &Path,
+        options: SqliteOptions,
+    ) -> Result<Self, CatalogError> {
+        file::check(&storage.disk, path, migrations::APPLICATION_ID)?;
+        let database = Database::new(storage, path.to_owned(), options, Access::ReadOnly);
         let shown = path.display().to_string();
         let installation = database
             .read(async |connection| {
@@ -49,8 +59,18 @@ impl SqliteCatalog {
     /// Gives a catalog that was restored from a copy a new incarnation, and returns it: positions and
     /// writers of the lost one mean nothing here. Call before anything opens the file.
     pub async fn renew_incarnation(path: &Path, entropy: Arc<dyn Entropy>) -> Result<u128, CatalogError> {
-        file::check(path, migrations::APPLICATION_ID)?;
-        let database = Database::new(path.to_owned(), SqliteOptions::default(), Access::ReadWrite);
+        Self::renew_incarnation_on(Storage::default(), path, entropy).await
+    }
+
+    /// As [`Self::renew_incarnation`], on this storage.
+    pub async fn renew_incarnation_on(
+        storage: Storage,
+        path: &Path,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<u128, CatalogError> {
+        file::check(&storage.disk, path, migrations::APPLICATION_ID)?;
+        let options = SqliteOptions::default();
+        let database = Database::new(storage, path.to_owned(), options, Access::ReadWrite);
         uninterrupted(async move { renew(&database, entropy.as_ref()).await }).await
     }
 }
@@ -86,11 +106,10 @@ async fn copy(database: &Database, target: &Path) -> Result<(), CatalogError> {
     };
     // Absolute, so that no name is taken for the address that SQLite also understands.
     let target = std::path::absolute(target).map_err(cannot)?;
-    let mut part = target.clone().into_os_string();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    refuse_existing(&target)?;
-    file::create(&part).map_err(|error| match error.kind() {
+    let part = target.with_added_extension("part");
+    let disk = &database.storage.disk;
+    refuse_existing(disk, &target)?;
+    disk.open(&part, Open::CreateNewPrivate).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => CatalogError::Conflict(format!(
             "{} is left of a copy that did not end, or of one that is being made; remove it and copy again",
             part.display()
@@ -98,24 +117,29 @@ async fn copy(database: &Database, target: &Path) -> Result<(), CatalogError> {
         _ => cannot(error),
     })?;
     let copied = copy_into(database, &part).await.and_then(|()| {
-        refuse_existing(&target)?;
-        std::fs::rename(&part, &target).and_then(|()| file::sync_folder(&target)).map_err(cannot)
+        refuse_existing(disk, &target)?;
+        disk.rename(&part, &target).and_then(|()| disk.sync_name(&target)).map_err(cannot)
     });
     if copied.is_err() {
         // The reason counts more than whether this succeeds; what stays is named by the next copy.
-        let _ = std::fs::remove_file(&part);
+        let _ = disk.remove(&part);
     }
     copied
 }
 
-fn refuse_existing(target: &Path) -> Result<(), CatalogError> {
-    match target.symlink_metadata() {
-        Ok(_) => Err(CatalogError::Conflict(format!(
+/// Looks for the name itself: a link to nowhere is somebody's too.
+fn refuse_existing(disk: &Disk, target: &Path) -> Result<(), CatalogError> {
+    let name = target.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let names = target.parent().map_or(Ok(Vec::new()), |folder| disk.list(folder)).map_err(|error| {
+        CatalogError::Unusable(format!("the catalog cannot be copied to {}: {error}", target.display()))
+    })?;
+    if names.iter().any(|entry| entry.name == name) {
+        return Err(CatalogError::Conflict(format!(
             "{} exists already; name a new file for the copy",
             target.display()
-        ))),
-        Err(_) => Ok(()),
+        )));
     }
+    Ok(())
 }
 
 async fn copy_into(database: &Database, part: &Path) -> Result<(), CatalogError> {
@@ -129,10 +153,15 @@ async fn copy_into(database: &Database, part: &Path) -> Result<(), CatalogError>
         .await
         .map_err(failed("copy the catalog"))?;
     connection.close().await.map_err(failed("close"))?;
-    std::fs::File::open(part).and_then(|file| file.sync_all()).map_err(|error| {
+    database.storage.disk.open(part, Open::Read).and_then(|file| file.sync_all()).map_err(|error| {
         CatalogError::Unusable(format!("the copy {} cannot be made durable: {error}", part.display()))
     })?;
-    let copy = Database::new(part.to_owned(), database.options.clone(), Access::ReadOnly);
+    let copy = Database::new(
+        database.storage.clone(),
+        part.to_owned(),
+        database.options.clone(),
+        Access::ReadOnly,
+    );
     let found: String = copy
         .read(async |connection| {
             migrations::check_newest(connection, name).await?;
