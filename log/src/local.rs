@@ -3,7 +3,6 @@
 //! acknowledged event is durable is kept here when the log is embedded.
 
 mod error;
-mod file;
 mod files;
 mod frame;
 mod header;
@@ -21,6 +20,7 @@ mod tests;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,13 +29,13 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
+use weir_files::Disk;
 use weir_meter::OffsetRange;
 use weir_meter::environment::Clock;
 
 use crate::record::{LoggedRecord, Record};
 use crate::{AppendError, Appended, Log, LogError, metrics};
 use error::failed;
-use file::Disk;
 pub use frame::Compression;
 use header::FileHeader;
 pub use options::*;
@@ -69,10 +69,23 @@ impl LocalLog {
         Self::open_on(Disk::default(), options, clock)
     }
 
-    fn open_on(disk: Disk, options: LocalLogOptions, clock: Arc<dyn Clock>) -> Result<LocalLog, LogError> {
+    /// As [`LocalLog::open`], on any disk.
+    pub fn open_on(
+        disk: Disk,
+        options: LocalLogOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<LocalLog, LogError> {
         options.check()?;
         let epoch_folder = options.dir.join(format!("e{}", options.epoch));
         refuse_other_partitions(&disk, &epoch_folder, options.partitions)?;
+        // One after the other: a folder may be there already and yet not be durable, if a crash came right
+        // after it was made.
+        match disk.create_folders(&options.dir) {
+            // What is above it is not ours: if that may not be opened, whoever made `dir` has seen to it.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && disk.is_folder(&options.dir) => {}
+            made => made.map_err(failed("cannot create the folder", &options.dir))?,
+        }
+        disk.create_folders(&epoch_folder).map_err(failed("cannot create the folder", &epoch_folder))?;
         let mut log = LocalLog {
             epoch: options.epoch,
             append_bytes_max: options.append_bytes_max,
@@ -84,14 +97,6 @@ impl LocalLog {
         };
         for number in 0..options.partitions {
             log.start_partition(&disk, &options, number, &epoch_folder, clock.clone())?;
-        }
-        // A folder may be there already and yet not be durable, if a crash came right after it was made.
-        for folder in [epoch_folder.as_path(), options.dir.as_path()] {
-            disk.sync_folder(folder).map_err(failed("cannot sync the folder", folder))?;
-        }
-        if let Some(parent) = options.dir.parent() {
-            // Not ours: if it may not be opened, whoever made `dir` in it has seen to it.
-            let _ = disk.sync_folder(parent);
         }
         Ok(log)
     }
@@ -301,7 +306,7 @@ async fn blocking<T: Send + 'static>(
 
 /// The number of partitions says which records lie where, for as long as the epoch lasts.
 fn refuse_other_partitions(disk: &Disk, epoch_folder: &Path, partitions: u32) -> Result<(), LogError> {
-    let names = disk.list(epoch_folder).map_err(failed("cannot list the folder", epoch_folder))?;
+    let names = files::names(disk, epoch_folder)?;
     let numbers = names.iter().filter_map(|name| name.strip_prefix('p')?.parse::<u32>().ok());
     match numbers.filter(|number| *number >= partitions).max() {
         None => Ok(()),

@@ -2,9 +2,14 @@
 //! index of where frames begin. Built by reading frame headers when the log opens.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use weir_files::Disk;
+
+use super::error::failed;
 use super::frame::FrameHeader;
+use crate::LogError;
 
 /// One entry of the index stands for about this many bytes of a file.
 const INDEX_STEP_BYTES: u64 = 256 * 1024;
@@ -108,6 +113,15 @@ impl Files {
     /// Undoes `take_below` for a file that could not be removed.
     pub(super) fn put_back(&mut self, file: FileInfo) {
         self.list.push_front(file);
+    }
+}
+
+/// Names of everything in a folder; none if there is no such folder.
+pub(super) fn names(disk: &Disk, folder: &Path) -> Result<Vec<String>, LogError> {
+    match disk.list(folder) {
+        Ok(entries) => Ok(entries.into_iter().map(|entry| entry.name).collect()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(failed("cannot list the folder", folder)(error)),
     }
 }
 

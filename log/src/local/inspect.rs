@@ -5,11 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use weir_files::{Disk, File, Open};
 use weir_meter::InstallationId;
 
 use super::error::{damaged, failed, frame_error, hole};
-use super::file::{Disk, LogFile};
-use super::files::{base_offset_of, file_path};
+use super::files::{base_offset_of, file_path, names};
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader, check_frame, find_frame, payload};
 use super::header::{FILE_HEADER_BYTES, FileHeader};
 use super::payload::decode_records;
@@ -55,19 +55,26 @@ pub fn partition_folder(dir: &Path, epoch: u32, partition: u32) -> PathBuf {
 /// Offsets at which the log's files in a folder begin, with their paths, in order. None if there is no
 /// such folder.
 pub fn files(folder: &Path) -> Result<Vec<(u64, PathBuf)>, LogError> {
-    let names = Disk::default().list(folder).map_err(failed("cannot list the folder", folder))?;
+    Ok(in_order(folder, &names(&Disk::default(), folder)?))
+}
+
+fn in_order(folder: &Path, names: &[String]) -> Vec<(u64, PathBuf)> {
     let mut bases: Vec<u64> = names.iter().filter_map(|name| base_offset_of(name)).collect();
     bases.sort_unstable();
-    Ok(bases.into_iter().map(|base| (base, file_path(folder, base))).collect())
+    bases.into_iter().map(|base| (base, file_path(folder, base))).collect()
 }
 
 /// Reads every frame of a partition. An error is what kept it from looking; what it found wrong is in
 /// the outcome.
 pub fn inspect(place: Place<'_>, wanted: Option<u64>) -> Result<Inspection, LogError> {
+    inspect_on(&Disk::default(), place, wanted)
+}
+
+/// As [`inspect`], on any disk.
+pub fn inspect_on(disk: &Disk, place: Place<'_>, wanted: Option<u64>) -> Result<Inspection, LogError> {
     let folder = partition_folder(place.dir, place.epoch, place.partition);
-    let disk = Disk::default();
-    let names = disk.list(&folder).map_err(failed("cannot list the folder", &folder))?;
-    let files = files(&folder)?;
+    let names = names(disk, &folder)?;
+    let files = in_order(&folder, &names);
     let mut look = Look {
         wanted,
         offset: files.first().map_or(0, |(base, _)| *base),
@@ -87,7 +94,7 @@ pub fn inspect(place: Place<'_>, wanted: Option<u64>) -> Result<Inspection, LogE
             base_offset: *base,
             record_time_floor_us: i64::MIN,
         };
-        look.file(&disk, path, &header, next)?;
+        look.file(disk, path, &header, next)?;
     }
     look.found.end = look.offset;
     Ok(look.found)
@@ -110,7 +117,7 @@ impl Look {
         expected: &FileHeader,
         next: Option<u64>,
     ) -> Result<(), LogError> {
-        let file = disk.open_to_read(path).map_err(failed("cannot open", path))?;
+        let file = disk.open(path, Open::Read).map_err(failed("cannot open", path))?;
         let length = file.len().map_err(failed("cannot read", path))?;
         self.found.files = self.found.files.saturating_add(1);
         self.found.bytes = self.found.bytes.saturating_add(length);
@@ -140,7 +147,7 @@ impl Look {
         Ok(())
     }
 
-    fn frames(&mut self, file: &LogFile, seed: u32, length: u64, next: Option<u64>) -> Result<(), LogError> {
+    fn frames(&mut self, file: &File, seed: u32, length: u64, next: Option<u64>) -> Result<(), LogError> {
         let mut byte = FILE_HEADER_BYTES as u64;
         while byte < length {
             match self.frame(file, seed, byte, length)? {
@@ -171,7 +178,7 @@ impl Look {
     /// Reads one frame; gives its length, or what is wrong with it.
     fn frame(
         &mut self,
-        file: &LogFile,
+        file: &File,
         seed: u32,
         byte: u64,
         length: u64,
@@ -223,7 +230,7 @@ impl Look {
     }
 }
 
-fn read(file: &LogFile, byte: u64, count: u64) -> Result<Vec<u8>, LogError> {
+fn read(file: &File, byte: u64, count: u64) -> Result<Vec<u8>, LogError> {
     let mut bytes = vec![0; count as usize];
     file.read_exact_at(&mut bytes, byte).map_err(failed("cannot read", file.path()))?;
     Ok(bytes)

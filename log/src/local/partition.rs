@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use weir_files::Disk;
 
 use super::error::failed;
-use super::file::Disk;
 use super::files::{FileInfo, Files, file_path};
 use super::frame::FrameHeader;
 use super::payload::{Frame, Gathered};
@@ -18,6 +18,13 @@ use super::recover::Recovered;
 use super::tail::Tail;
 use crate::record::LoggedRecord;
 use crate::{LogError, metrics};
+
+/// What one cut hands to the next.
+#[derive(Debug, Default)]
+struct Cutting {
+    /// A file was removed and the folder not synced: it may come back after a crash.
+    unsynced: bool,
+}
 
 #[derive(Debug)]
 pub(super) struct Partition {
@@ -29,7 +36,7 @@ pub(super) struct Partition {
     files: Mutex<Files>,
     tail: Mutex<Tail>,
     cursors: Cursors,
-    cutting: Mutex<()>,
+    cutting: Mutex<Cutting>,
 }
 
 impl Partition {
@@ -121,19 +128,24 @@ impl Partition {
     /// Removes files that lie wholly below an offset; blocks. The one that is written to goes too if it
     /// is old enough for the log thread to leave it behind.
     pub(super) fn cut(&self, below: u64) -> Result<(), LogError> {
-        let _one_at_a_time = self.cutting.lock();
-        self.remove_below(below)?;
+        let mut cutting = self.cutting.lock();
+        self.remove_below(below, &mut cutting)?;
         if below >= *self.durable_end.borrow() && self.active_since_us().is_some() {
             self.queue.retire(below);
-            self.remove_below(below)?;
+            self.remove_below(below, &mut cutting)?;
         }
         Ok(())
     }
 
     /// The oldest file goes first, and is gone for good before the next one goes, so that no crash
     /// leaves a gap in the middle.
-    fn remove_below(&self, below: u64) -> Result<(), LogError> {
+    fn remove_below(&self, below: u64, cutting: &mut Cutting) -> Result<(), LogError> {
         loop {
+            if cutting.unsynced {
+                let synced = self.disk.sync_folder(&self.folder);
+                synced.map_err(failed("cannot sync the folder", &self.folder))?;
+                cutting.unsynced = false;
+            }
             let Some(file) = self.files.lock().take_below(below) else { return Ok(()) };
             self.cursors.forget_below(self.start());
             let path = file_path(&self.folder, file.base_offset);
@@ -144,7 +156,7 @@ impl Partition {
                 }
                 _ => {}
             }
-            self.disk.sync_folder(&self.folder).map_err(failed("cannot sync the folder", &self.folder))?;
+            cutting.unsynced = true;
             metrics::cut(file.bytes);
         }
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use weir_files::{Disk, File, Open};
 
 use super::error::{failed, frame_error};
-use super::file::{Disk, LogFile};
 use super::files::{Files, Place, file_path};
 use super::frame::{BadFrame, FRAME_HEADER_BYTES, FrameHeader, check_frame, payload};
 use super::payload::{Frame, Gathered, decode_records};
@@ -30,7 +30,7 @@ struct Cursor {
     next: u64,
     /// The frame that holds it, or one before that.
     place: Place,
-    file: LogFile,
+    file: File,
     /// The frame at `place`, if part of it has been handed out.
     frame: Option<Arc<Frame>>,
 }
@@ -100,7 +100,7 @@ impl Cursor {
             what: "no file of the folder holds it".to_owned(),
         })?;
         let path = file_path(source.folder, place.file_base);
-        let file = source.disk.open_to_read(&path).map_err(failed("cannot open", &path))?;
+        let file = source.disk.open(&path, Open::Read).map_err(failed("cannot open", &path))?;
         Ok(Cursor { next: offset, place, file, frame: None })
     }
 

@@ -6,10 +6,10 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use tracing::warn;
+use weir_files::{Disk, File, Open};
 
 use super::error::{damaged, failed, frame_error, hole, newer};
-use super::file::{Disk, LogFile};
-use super::files::{FileInfo, base_offset_of, file_path};
+use super::files::{FileInfo, base_offset_of, file_path, names};
 use super::frame::{BadFrame, FRAME_HEADER_BYTES, FrameHeader, check_frame, find_frame};
 use super::header::{BadHeader, FILE_HEADER_BYTES, FileHeader};
 use crate::{LogError, metrics};
@@ -18,7 +18,7 @@ use crate::{LogError, metrics};
 #[derive(Debug)]
 pub(super) struct Recovered {
     pub(super) files: VecDeque<FileInfo>,
-    pub(super) active: LogFile,
+    pub(super) active: File,
     pub(super) next_offset: u64,
     /// The newest record time, or the floor that the last file states.
     pub(super) record_time_us: i64,
@@ -26,7 +26,7 @@ pub(super) struct Recovered {
 
 /// One file, read to the end of its last good frame.
 struct Scanned {
-    file: LogFile,
+    file: File,
     info: FileInfo,
     next_offset: u64,
     record_time_us: i64,
@@ -35,7 +35,7 @@ struct Scanned {
 /// Opens a partition's folder, makes it if need be, and mends what a crash left. `whose` says what
 /// every file's header must say, apart from where the file begins.
 pub(super) fn recover(disk: &Disk, folder: &Path, whose: &FileHeader) -> Result<Recovered, LogError> {
-    disk.create_folder(folder).map_err(failed("cannot create the folder", folder))?;
+    disk.create_folders(folder).map_err(failed("cannot create the folder", folder))?;
     let mut bases = base_offsets(disk, folder)?;
     let dropped = drop_unfinished_file(disk, folder, &mut bases)?;
     let Some(last_base) = bases.pop() else {
@@ -51,6 +51,7 @@ pub(super) fn recover(disk: &Disk, folder: &Path, whose: &FileHeader) -> Result<
     if dropped.is_some_and(|base| base != last.next_offset) {
         return Err(hole(last.file.path(), last.info.bytes, last.next_offset));
     }
+    // Names that a killed process added or removed may not be durable yet, and appends rely on them.
     disk.sync_folder(folder).map_err(failed("cannot sync the folder", folder))?;
     files.push_back(last.info);
     Ok(Recovered {
@@ -66,10 +67,10 @@ pub(super) fn create_file(
     disk: &Disk,
     folder: &Path,
     header: FileHeader,
-) -> Result<(LogFile, FileInfo), LogError> {
+) -> Result<(File, FileInfo), LogError> {
     let path = file_path(folder, header.base_offset);
     let (bytes, seed) = header.encode();
-    let file = disk.create(&path).map_err(failed("cannot create", &path))?;
+    let file = disk.open(&path, Open::CreateNew).map_err(failed("cannot create", &path))?;
     file.write_all_at(&bytes, 0).map_err(failed("cannot write", &path))?;
     file.sync_all().map_err(failed("cannot sync", &path))?;
     disk.sync_folder(folder).map_err(failed("cannot sync the folder", folder))?;
@@ -87,7 +88,7 @@ fn begin(disk: &Disk, folder: &Path, header: FileHeader) -> Result<Recovered, Lo
 }
 
 fn base_offsets(disk: &Disk, folder: &Path) -> Result<Vec<u64>, LogError> {
-    let names = disk.list(folder).map_err(failed("cannot list the folder", folder))?;
+    let names = names(disk, folder)?;
     let mut bases = Vec::with_capacity(names.len());
     for name in names {
         match base_offset_of(&name) {
@@ -106,7 +107,7 @@ fn base_offsets(disk: &Disk, folder: &Path) -> Result<Vec<u64>, LogError> {
 fn drop_unfinished_file(disk: &Disk, folder: &Path, bases: &mut Vec<u64>) -> Result<Option<u64>, LogError> {
     let Some(&base) = bases.last() else { return Ok(None) };
     let path = file_path(folder, base);
-    let file = disk.open_to_read(&path).map_err(failed("cannot open", &path))?;
+    let file = disk.open(&path, Open::Read).map_err(failed("cannot open", &path))?;
     let length = file.len().map_err(failed("cannot read", &path))?;
     if length > FILE_HEADER_BYTES as u64 {
         return Ok(None);
@@ -126,14 +127,14 @@ fn drop_unfinished_file(disk: &Disk, folder: &Path, bases: &mut Vec<u64>) -> Res
     }
     warn!(path = %path.display(), bytes = length, "the log removes a file that a crash left without its header");
     metrics::torn(length);
+    // Durable before the first append, by the sync of the folder that ends a recovery.
     disk.remove(&path).map_err(failed("cannot remove", &path))?;
-    disk.sync_folder(folder).map_err(failed("cannot sync the folder", folder))?;
     bases.pop();
     Ok(Some(base).filter(|_| !bases.is_empty()))
 }
 
 /// Reads and compares a file's header.
-pub(super) fn open_header(file: &LogFile, expected: &FileHeader) -> Result<(FileHeader, u32), LogError> {
+pub(super) fn open_header(file: &File, expected: &FileHeader) -> Result<(FileHeader, u32), LogError> {
     let path = file.path();
     let mut bytes = [0; FILE_HEADER_BYTES];
     let read = file.read_exact_at(&mut bytes, 0);
@@ -184,7 +185,7 @@ fn scan_finished(
     next: u64,
 ) -> Result<FileInfo, LogError> {
     let path = file_path(folder, base);
-    let file = disk.open_to_read(&path).map_err(failed("cannot open", &path))?;
+    let file = disk.open(&path, Open::Read).map_err(failed("cannot open", &path))?;
     let length = file.len().map_err(failed("cannot read", &path))?;
     let (_, seed) = open_header(&file, &FileHeader { base_offset: base, ..*whose })?;
     let mut info = FileInfo::new(base, seed, FILE_HEADER_BYTES as u64);
@@ -203,7 +204,7 @@ fn scan_finished(
 }
 
 /// The header of the frame at a byte, if a frame of its length fits into the file.
-fn read_frame_header(file: &LogFile, byte: u64, length: u64) -> Result<Option<FrameHeader>, LogError> {
+fn read_frame_header(file: &File, byte: u64, length: u64) -> Result<Option<FrameHeader>, LogError> {
     let rest = length.saturating_sub(byte);
     if rest < FRAME_HEADER_BYTES as u64 {
         return Ok(None);
@@ -216,7 +217,7 @@ fn read_frame_header(file: &LogFile, byte: u64, length: u64) -> Result<Option<Fr
 /// Reads the last file with all checksums and cuts off what a crash left of the last frame.
 fn scan_last(disk: &Disk, folder: &Path, expected: &FileHeader) -> Result<Scanned, LogError> {
     let path = file_path(folder, expected.base_offset);
-    let file = disk.open_to_write(&path).map_err(failed("cannot open", &path))?;
+    let file = disk.open(&path, Open::Write).map_err(failed("cannot open", &path))?;
     // A killed process may leave frames that are only in the page cache, and a failed sync pages that
     // only look written. Readers are promised what is on the disk, so that is what gets read here.
     file.sync_all().map_err(failed("cannot sync", &path))?;
@@ -279,7 +280,7 @@ impl Scanned {
             "the log cuts off the unfinished end that a crash left; nothing in it was acknowledged"
         );
         metrics::torn(torn);
-        self.file.truncate(byte).map_err(failed("cannot truncate", path))?;
+        self.file.set_len(byte).map_err(failed("cannot truncate", path))?;
         self.file.sync_all().map_err(failed("cannot sync", path))
     }
 

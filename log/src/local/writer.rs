@@ -6,11 +6,11 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::time::Instant;
 use tracing::{error, warn};
+use weir_files::{Disk, File};
 use weir_meter::OffsetRange;
 use weir_meter::environment::Clock;
 
 use super::error::failed;
-use super::file::{Disk, LogFile};
 use super::files::file_path;
 use super::frame::{Compression, FrameHeader, encode_frame};
 use super::header::{FILE_HEADER_BYTES, FileHeader};
@@ -43,7 +43,7 @@ pub(super) struct Writer {
     pub(super) segment_age_max_us: i64,
     pub(super) group_bytes_max: usize,
     pub(super) compression: Compression,
-    pub(super) file: LogFile,
+    pub(super) file: File,
     pub(super) seed: u32,
     /// Bytes of the file that are durable; the next frame goes there.
     pub(super) synced_bytes: u64,
@@ -183,7 +183,7 @@ impl Writer {
     fn write_synced(&self, bytes: &[u8]) -> Result<(), Failure> {
         if let Err(error) = self.file.write_all_at(bytes, self.synced_bytes) {
             let reason = self.told("cannot write", error);
-            let undone = self.file.truncate(self.synced_bytes).and_then(|()| self.file.sync_data());
+            let undone = self.file.set_len(self.synced_bytes).and_then(|()| self.file.sync_data());
             return Err(match undone {
                 Ok(()) => Failure::Refused(reason),
                 Err(error) => {
