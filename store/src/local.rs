@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
+use weir_files::Disk;
 use weir_meter::environment::Entropy;
 use weir_meter::segment::{Coverage, NewSegment, Segment, SegmentKind};
 use weir_meter::{InstallationId, SegmentId, WriterId};
@@ -68,7 +69,17 @@ impl LocalStore {
         installation: InstallationId,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StoreError> {
-        let folders = Folders::open(dir, installation)?;
+        Self::open_on(Disk::default(), dir, installation, entropy)
+    }
+
+    /// As `open`, on a disk of the caller's choice.
+    pub fn open_on(
+        disk: Disk,
+        dir: &Path,
+        installation: InstallationId,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, StoreError> {
+        let folders = Folders::open(disk, dir, installation)?;
         let shared = Arc::new(Shared { folders, footers: Footers::default() });
         Ok(Self { shared, head: Head::default(), entropy, read_only: false })
     }
@@ -80,7 +91,17 @@ impl LocalStore {
         installation: InstallationId,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StoreError> {
-        let folders = Folders::open_read_only(dir, installation)?;
+        Self::open_read_only_on(Disk::default(), dir, installation, entropy)
+    }
+
+    /// As `open_read_only`, on a disk of the caller's choice.
+    pub fn open_read_only_on(
+        disk: Disk,
+        dir: &Path,
+        installation: InstallationId,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, StoreError> {
+        let folders = Folders::open_read_only(disk, dir, installation)?;
         let shared = Arc::new(Shared { folders, footers: Footers::default() });
         Ok(Self { shared, head: Head::default(), entropy, read_only: true })
     }

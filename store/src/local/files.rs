@@ -2,9 +2,9 @@
 //! `windows` and `members`. A name says whose the file is without opening it, which is what a
 //! sweep goes by.
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use weir_files::Disk;
 use weir_meter::segment::{Segment, SegmentKind};
 use weir_meter::{InstallationId, SegmentId, WriterId};
 
@@ -18,33 +18,38 @@ const SUFFIX: &str = ".parquet";
 /// The store's folder with its three subfolders; all of them are there.
 #[derive(Debug)]
 pub(super) struct Folders {
+    disk: Disk,
     root: PathBuf,
 }
 
 impl Folders {
-    pub(super) fn open(root: &Path, installation: InstallationId) -> Result<Self, StoreError> {
-        fs::create_dir_all(root).map_err(io("making the store's folder", root))?;
-        let folders = Self { root: root.to_owned() };
+    pub(super) fn open(disk: Disk, root: &Path, installation: InstallationId) -> Result<Self, StoreError> {
+        disk.create_folders(root).map_err(io("making the store's folder", root))?;
+        let folders = Self { disk, root: root.to_owned() };
         marker::check_or_write(&folders, installation)?;
         for kind in KINDS {
             let folder = folders.folder(kind);
-            fs::create_dir_all(&folder).map_err(io("making", &folder))?;
-        }
-        sync_folder(root)?;
-        if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_folder(parent)?;
+            folders.disk.create_folders(&folder).map_err(io("making", &folder))?;
         }
         Ok(folders)
     }
 
     /// Changes nothing: marker and folders have to be there.
-    pub(super) fn open_read_only(root: &Path, installation: InstallationId) -> Result<Self, StoreError> {
-        let folders = Self { root: root.to_owned() };
+    pub(super) fn open_read_only(
+        disk: Disk,
+        root: &Path,
+        installation: InstallationId,
+    ) -> Result<Self, StoreError> {
+        let folders = Self { disk, root: root.to_owned() };
         marker::check_only(&folders, installation)?;
         for folder in KINDS.map(|kind| folders.folder(kind)) {
-            fs::read_dir(&folder).map_err(io("listing", &folder))?;
+            folders.disk.list(&folder).map_err(io("listing", &folder))?;
         }
         Ok(folders)
+    }
+
+    pub(super) fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -57,6 +62,12 @@ impl Folders {
 
     pub(super) fn path(&self, location: &str) -> PathBuf {
         self.root.join(location)
+    }
+
+    /// Makes names that were added to or removed from a folder durable.
+    pub(super) fn sync(&self, kind: SegmentKind) -> Result<(), StoreError> {
+        let folder = self.folder(kind);
+        self.disk.sync_folder(&folder).map_err(io("syncing the folder", &folder))
     }
 
     /// The file of a listed segment; None if it is empty and has none. A location that this store
@@ -86,11 +97,6 @@ pub(super) fn parse_name(name: &str) -> Option<(WriterId, SegmentId)> {
     let (writer, segment) = name.strip_suffix(SUFFIX)?.split_once('-')?;
     let ids: (WriterId, SegmentId) = (writer.parse().ok()?, segment.parse().ok()?);
     (name == format!("{}-{}{SUFFIX}", ids.0, ids.1)).then_some(ids)
-}
-
-/// Makes names that were added to or removed from a folder durable.
-pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    File::open(folder).and_then(|handle| handle.sync_all()).map_err(io("syncing the folder", folder))
 }
 
 pub(super) fn io(doing: &str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {

@@ -1,9 +1,7 @@
 //! Opening files, and remembering their footers. A footer tells where every column and page lies and
 //! within which bounds; segments never change, so a footer once read stays true.
 
-use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,6 +14,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::reader::{ChunkReader, Length};
+use weir_files::{Disk, File, Open};
 use weir_meter::SegmentId;
 use weir_meter::segment::NewSegment;
 
@@ -44,16 +43,17 @@ impl Footers {
     /// Opens a segment's file and checks that length, row count and columns are as listed.
     pub(super) fn open(
         &self,
+        disk: &Disk,
         path: &Path,
         segment: &NewSegment,
         schema: &SchemaRef,
         counters: &Arc<ScanCounters>,
     ) -> Result<(CountedFile, ArrowReaderMetadata), StoreError> {
-        let file = File::open(path).map_err(|error| match error.kind() {
+        let file = disk.open(path, Open::Read).map_err(|error| match error.kind() {
             ErrorKind::NotFound => missing(path),
             _ => io_error("opening", path)(error),
         })?;
-        let length = file.metadata().map_err(io_error("looking at", path))?.len();
+        let length = file.len().map_err(io_error("looking at", path))?;
         check_length(path, length, segment.byte_count)?;
         let file = CountedFile { file: Arc::new(file), length, counters: Arc::clone(counters) };
         if let Some(footer) = self.kept.lock().get(segment.segment) {

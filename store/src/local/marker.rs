@@ -1,12 +1,11 @@
 //! The store's marker file: which installation the folder belongs to and which format it has. A
 //! store beside the wrong catalog would look empty to it, and a sweep would take it for garbage.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 
 use weir_meter::InstallationId;
 
-use super::files::{Folders, KINDS, io, sync_folder};
+use super::files::{Folders, KINDS, io};
 use crate::StoreError;
 
 const NAME: &str = "weir-store";
@@ -14,26 +13,34 @@ const NAME: &str = "weir-store";
 /// Version of folders, names and columns. A newer one is refused, older ones are read.
 const FORMAT: u32 = 1;
 
+/// Bytes of a marker at most; no version of Weir has come near.
+const BYTES_MAX: u64 = 4096;
+
 pub(super) fn check_or_write(folders: &Folders, installation: InstallationId) -> Result<(), StoreError> {
-    let path = folders.root().join(NAME);
-    match fs::read_to_string(&path) {
-        Ok(text) => check(&text, folders, installation),
-        Err(error) if error.kind() == ErrorKind::NotFound => write(folders, installation),
-        Err(error) if error.kind() == ErrorKind::InvalidData => check("", folders, installation),
-        Err(error) => Err(io("reading", &path)(error)),
+    match read(folders)? {
+        Some(text) => check(&text, folders, installation),
+        None => write(folders, installation),
     }
 }
 
 /// For a folder that nothing may be written to.
 pub(super) fn check_only(folders: &Folders, installation: InstallationId) -> Result<(), StoreError> {
-    let path = folders.root().join(NAME);
-    match fs::read_to_string(&path) {
-        Ok(text) => check(&text, folders, installation),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(StoreError::Mismatch(format!(
+    match read(folders)? {
+        Some(text) => check(&text, folders, installation),
+        None => Err(StoreError::Mismatch(format!(
             "{} holds no store: the file {NAME} is missing; give the folder that `weir serve` uses",
             folders.root().display()
         ))),
-        Err(error) if error.kind() == ErrorKind::InvalidData => check("", folders, installation),
+    }
+}
+
+/// None if there is none; what cannot be a marker reads as an empty one.
+fn read(folders: &Folders) -> Result<Option<String>, StoreError> {
+    let path = folders.root().join(NAME);
+    match folders.disk().read(&path, BYTES_MAX) {
+        Ok(bytes) => Ok(Some(String::from_utf8(bytes).unwrap_or_default())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::InvalidData => Ok(Some(String::new())),
         Err(error) => Err(io("reading", &path)(error)),
     }
 }
@@ -57,11 +64,15 @@ fn check(text: &str, folders: &Folders, installation: InstallationId) -> Result<
     Err(StoreError::Mismatch(reason))
 }
 
-/// Written under another name first, so that a crash never leaves half a marker.
+/// The first start; also one whose predecessor lost power before the marker was durable.
 fn write(folders: &Folders, installation: InstallationId) -> Result<(), StoreError> {
     for kind in KINDS {
         let folder = folders.folder(kind);
-        let holds_files = fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
+        let holds_files = match folders.disk().list(&folder) {
+            Ok(entries) => !entries.is_empty(),
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => return Err(io("listing", &folder)(error)),
+        };
         if holds_files {
             return Err(StoreError::Mismatch(format!(
                 "{} holds files, but the file {NAME} that names their installation is missing from {}; restore it from a copy, or give an empty folder",
@@ -70,10 +81,7 @@ fn write(folders: &Folders, installation: InstallationId) -> Result<(), StoreErr
             )));
         }
     }
-    let (path, draft) = (folders.root().join(NAME), folders.root().join("weir-store.new"));
+    let path = folders.root().join(NAME);
     let text = format!("format {FORMAT}\ninstallation {installation}\n");
-    let mut file = File::create(&draft).map_err(io("making", &draft))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io("writing", &draft))?;
-    fs::rename(&draft, &path).map_err(io("naming", &path))?;
-    sync_folder(folders.root())
+    folders.disk().replace(&path, text.as_bytes()).map_err(io("writing", &path))
 }

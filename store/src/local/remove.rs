@@ -2,14 +2,13 @@
 //! the file goes when the last reader closes it.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::ErrorKind;
 
 use metrics::counter;
 use weir_meter::segment::Segment;
 
 use super::Shared;
-use super::files::{io, sync_folder};
+use super::files::io;
 use crate::StoreError;
 use crate::metrics::FILES_REMOVED;
 
@@ -21,7 +20,7 @@ pub(super) fn remove(shared: &Shared, segments: &[Segment]) -> Result<(), StoreE
         let removed = shared.folders.file_of(segment).and_then(|path| {
             let Some(path) = path else { return Ok(()) };
             shared.footers.forget(segment.new.segment);
-            match fs::remove_file(&path) {
+            match shared.folders.disk().remove(&path) {
                 Ok(()) => {
                     counter!(FILES_REMOVED, "kind" => segment.new.kind.name()).increment(1);
                     kinds.insert(segment.new.kind);
@@ -34,7 +33,7 @@ pub(super) fn remove(shared: &Shared, segments: &[Segment]) -> Result<(), StoreE
         first_error = first_error.or(removed.err());
     }
     for kind in kinds {
-        let synced = sync_folder(&shared.folders.folder(kind));
+        let synced = shared.folders.sync(kind);
         first_error = first_error.or(synced.err());
     }
     first_error.map_or(Ok(()), Err)

@@ -2,12 +2,12 @@
 //! catalog does not know is reported and stays: a restored or wrong catalog must not eat a store.
 
 use std::collections::HashSet;
-use std::fs;
 
 use metrics::counter;
+use weir_files::Entry;
 use weir_meter::{SegmentId, WriterId};
 
-use super::files::{Folders, KINDS, io, parse_name, sync_folder};
+use super::files::{Folders, KINDS, io, parse_name};
 use crate::metrics::FILES_SWEPT;
 use crate::{StoreError, SweepReport};
 
@@ -20,23 +20,21 @@ pub(super) fn sweep(
     for kind in KINDS {
         let folder = folders.folder(kind);
         let removed_before = report.removed.len();
-        for entry in fs::read_dir(&folder).map_err(io("listing", &folder))? {
-            let entry = entry.map_err(io("listing", &folder))?;
-            let name = entry.file_name();
-            let shown = format!("{}/{}", kind.name(), name.to_string_lossy());
-            let is_file = entry.file_type().is_ok_and(|t| t.is_file());
-            let ids = name.to_str().filter(|_| is_file).and_then(parse_name);
+        for Entry { name, is_file } in folders.disk().list(&folder).map_err(io("listing", &folder))? {
+            let shown = format!("{}/{name}", kind.name());
+            let ids = if is_file { parse_name(&name) } else { None };
             match ids {
                 Some((_, segment)) if kept.contains(&segment) => {}
                 Some((writer, _)) if closed.contains(&writer) => {
-                    fs::remove_file(entry.path()).map_err(io("removing", &entry.path()))?;
+                    let path = folder.join(&name);
+                    folders.disk().remove(&path).map_err(io("removing", &path))?;
                     report.removed.push(shown);
                 }
                 _ => report.unknown.push(shown),
             }
         }
         if report.removed.len() > removed_before {
-            sync_folder(&folder)?;
+            folders.sync(kind)?;
         }
     }
     counter!(FILES_SWEPT).increment(report.removed.len() as u64);

@@ -1,11 +1,11 @@
 //! Verifying: what the catalog lists is there, as long as it was when it was written and, if asked,
 //! byte for byte the same.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+use weir_files::{Disk, Open};
 use weir_meter::segment::Segment;
 
 use super::files::{Folders, damaged, io};
@@ -29,13 +29,13 @@ pub(super) fn verify(
             }
             continue;
         };
-        match fs::metadata(&path) {
-            Ok(found) => check_length(&path, found.len(), new.byte_count)?,
+        match folders.disk().file_len(&path) {
+            Ok(found) => check_length(&path, found, new.byte_count)?,
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing(&path)),
             Err(error) => return Err(io("looking at", &path)(error)),
         }
         if checksums {
-            let found = checksum(&path).map_err(io("reading", &path))?;
+            let found = checksum(folders.disk(), &path).map_err(io("reading", &path))?;
             if found != new.checksum {
                 return Err(damaged(
                     &path,
@@ -58,13 +58,17 @@ pub(super) fn check_length(path: &Path, found: u64, listed: u64) -> Result<(), S
     Err(damaged(path, &format!("it has {found} bytes and should have {listed}; restore it from a copy")))
 }
 
-fn checksum(path: &Path) -> std::io::Result<u32> {
-    let mut file = File::open(path)?;
+fn checksum(disk: &Disk, path: &Path) -> std::io::Result<u32> {
+    let file = disk.open(path, Open::Read)?;
     let mut buffer = vec![0; BUFFER_BYTES];
-    let mut checksum = 0;
+    let (mut checksum, mut at) = (0, 0_u64);
     loop {
-        let length = file.read(&mut buffer)?;
+        let length = match file.read_at(&mut buffer, at) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read?,
+        };
         let Some(read) = buffer.get(..length).filter(|read| !read.is_empty()) else { return Ok(checksum) };
         checksum = crc32c::crc32c_append(checksum, read);
+        at = at.saturating_add(length as u64);
     }
 }

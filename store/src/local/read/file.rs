@@ -39,7 +39,8 @@ pub(in crate::local) fn open(
     }
     let Some(path) = shared.folders.file_of(segment)? else { return Ok(Box::new(std::iter::empty())) };
     let kind = wanted.kind();
-    let (file, footer) = shared.footers.open(&path, &segment.new, &schema::of_kind(kind), counters)?;
+    let (file, footer) =
+        shared.footers.open(shared.folders.disk(), &path, &segment.new, &schema::of_kind(kind), counters)?;
     ScanCounters::add(&counters.segments, 1);
     counter!(FILES_OPENED, "kind" => kind.name()).increment(1);
     let conditions = wanted.conditions(&segment.new.coverage.ranges);
@@ -110,7 +111,7 @@ pub(in crate::local) fn open_whole(
 ) -> Result<Batches, StoreError> {
     let (kind, counters) = (segment.kind, Arc::default());
     let schema = schema::of_kind(kind);
-    let (file, footer) = shared.footers.open(&path, segment, &schema, &counters)?;
+    let (file, footer) = shared.footers.open(shared.folders.disk(), &path, segment, &schema, &counters)?;
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     let row_groups: Vec<usize> = (0..footer.metadata().num_row_groups()).collect();
     let batch_rows = batch_rows(&footer, &names, &row_groups, text_bytes);

@@ -1,7 +1,6 @@
 //! One segment on its way to rest: flushes, refolds and merges all write through here. Its file is
 //! synced with its folder before anybody hears of it, and gone again if nobody does.
 
-use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,11 +10,12 @@ use arrow::compute;
 use arrow::datatypes::{Int64Type, SchemaRef};
 use metrics::counter;
 use parquet::arrow::ArrowWriter;
+use weir_files::{Appender, Disk, Open};
 use weir_meter::segment::{Coverage, NewSegment, SegmentKind};
 use weir_meter::{SegmentId, WriterId};
 
 use crate::local::Shared;
-use crate::local::files::{io as io_error, location, sync_folder};
+use crate::local::files::{io as io_error, location};
 use crate::local::properties::{ROW_GROUP_TEXT_BYTES, properties};
 use crate::metrics::{BYTES_WRITTEN, FILES_WRITTEN, ROWS_WRITTEN};
 use crate::{ScanCounters, StoreError, schema};
@@ -49,13 +49,14 @@ impl Made {
 /// A file that goes when this value goes.
 #[derive(Debug)]
 struct Draft {
+    disk: Disk,
     path: Option<PathBuf>,
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
         if let Some(path) = &self.path
-            && let Err(error) = fs::remove_file(path)
+            && let Err(error) = self.disk.remove(path)
         {
             tracing::warn!(path = %path.display(), %error, "a file that is no use could not be removed");
         }
@@ -144,9 +145,10 @@ impl<'s> SegmentWriter<'s> {
     }
 
     fn begin(&self) -> Result<(ArrowWriter<Checksummed>, Draft), StoreError> {
-        let file = File::create_new(&self.path).map_err(io_error("making", &self.path))?;
-        let draft = Draft { path: Some(self.path.clone()) };
-        let sink = Checksummed { file, byte_count: 0, checksum: 0 };
+        let disk = self.shared.folders.disk();
+        let file = disk.open(&self.path, Open::CreateNew).map_err(io_error("making", &self.path))?;
+        let draft = Draft { disk: disk.clone(), path: Some(self.path.clone()) };
+        let sink = Checksummed { file: file.appender(0), byte_count: 0, checksum: 0 };
         let properties = properties(self.new.kind, &self.schema).map_err(|error| self.failed(&error))?;
         let writer = ArrowWriter::try_new(sink, Arc::clone(&self.schema), Some(properties));
         Ok((writer.map_err(|error| self.failed(&error))?, draft))
@@ -171,13 +173,15 @@ impl<'s> SegmentWriter<'s> {
             return Ok(Made { segments: vec![self.new], drafts: Vec::new() });
         };
         let sink = writer.into_inner().map_err(|error| self.failed(&error))?;
-        sink.file.sync_all().map_err(io_error("syncing", &self.path))?;
+        sink.file.file().sync_all().map_err(io_error("syncing", &self.path))?;
         let kind = self.new.kind;
-        sync_folder(&self.shared.folders.folder(kind))?;
+        self.shared.folders.sync(kind)?;
         (self.new.byte_count, self.new.checksum) = (sink.byte_count, sink.checksum);
         self.new.location = self.location;
         // Compares the number of rows; the footer stays at hand for the first query.
-        self.shared.footers.open(&self.path, &self.new, &self.schema, &Arc::new(ScanCounters::default()))?;
+        let disk = self.shared.folders.disk();
+        let counters = Arc::new(ScanCounters::default());
+        self.shared.footers.open(disk, &self.path, &self.new, &self.schema, &counters)?;
         counter!(FILES_WRITTEN, "kind" => kind.name()).increment(1);
         counter!(BYTES_WRITTEN, "kind" => kind.name()).increment(self.new.byte_count);
         counter!(ROWS_WRITTEN, "kind" => kind.name()).increment(self.new.row_count);
@@ -191,7 +195,7 @@ impl<'s> SegmentWriter<'s> {
 
 /// Knows length and checksum of all that went through.
 struct Checksummed {
-    file: File,
+    file: Appender,
     byte_count: u64,
     checksum: u32,
 }
