@@ -4,9 +4,10 @@
 use std::io::{ErrorKind, Read};
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 use crate::budget::Reservation;
-use crate::error::IngestError;
+use crate::error::{IngestError, TooMany};
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,30 @@ pub(crate) enum Encoding {
     Gzip,
     Zstd,
 }
+
+impl Encoding {
+    /// As a header names it; None for a body that is not compressed.
+    pub(crate) fn named(value: &HeaderValue) -> Result<Option<Self>, IngestError> {
+        let text = String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase();
+        match text.as_str() {
+            "" | "identity" => Ok(None),
+            "gzip" | "x-gzip" => Ok(Some(Self::Gzip)),
+            "zstd" => Ok(Some(Self::Zstd)),
+            _ => Err(IngestError::ContentEncoding(shortened(&text))),
+        }
+    }
+}
+
+/// A header as an error shows it.
+pub(crate) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// Most characters of a header that an error repeats.
+const SHOWN_CHARS_MAX: usize = 60;
 
 /// zstd needs memory as large as the window that the body asks for. This power of two (8 MiB) is what
 /// RFC 9659 lets senders of HTTP content use.
@@ -57,7 +82,7 @@ fn collect(
             .read_to_end(&mut decoded)
             .map_err(|error| broken(name, &error))?;
         if decoded.len() > bytes_max {
-            return Err(IngestError::TooLarge { what: "the decompressed body", bytes_max });
+            return Err(IngestError::TooLarge { what: TooMany::DecodedBytes, bytes_max });
         }
         if taken < room {
             return Ok(Bytes::from(decoded));

@@ -1,11 +1,18 @@
 //! Why a request is not taken, sorted by what the client should do next, and how HTTP and gRPC say
 //! it. None of a refused request's events is acknowledged.
 
+mod cause;
+mod details;
+
+use std::time::Duration;
+
 use ::http::StatusCode;
 use tonic::{Code, Status};
 use weir_log::AppendError;
-use weir_meter::event::InvalidEvents;
+use weir_meter::event::{EventLimit, InvalidEvents};
 use weir_proto::Problem;
+
+use cause::Cause;
 
 /// A request that is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,14 +32,23 @@ pub enum IngestError {
     #[error("{0}")]
     Body(String),
     /// Send fewer events at once.
-    #[error("{what} has more than {bytes_max} bytes; send fewer events in one request")]
-    TooLarge { what: &'static str, bytes_max: usize },
+    #[error("{} has more than {bytes_max} bytes; send fewer events in one request", what.described())]
+    TooLarge { what: TooMany, bytes_max: usize },
     /// Send the same again, faster.
-    #[error("the body did not arrive whole within {seconds} seconds; send it again, or in smaller parts")]
-    Timeout { seconds: u64 },
+    #[error("the body did not arrive whole within {after:?}; send it again, or in smaller parts")]
+    Timeout { after: Duration },
     /// The log does not take events. The reason is for the operator, not for the client.
     #[error("the log takes no events: {reason}")]
     LogUnavailable { reason: String, retry_after_seconds: u32 },
+    /// More waits for the log's disk than may wait.
+    #[error(
+        "the event log is behind: as many bytes wait for its disk as may wait, and none of this request's \
+         events is acknowledged; send the same request again in {retry_after_seconds} s"
+    )]
+    LogBehind { retry_after_seconds: u32 },
+    /// The log's disk has no room. Which disk is for the operator, not for the client.
+    #[error("the log's disk is full: {reason}")]
+    DiskFull { reason: String, retry_after_seconds: u32 },
     /// More bytes are on their way in than the service may hold.
     #[error(
         "too many bytes are being received at once; send the same request again in {retry_after_seconds} s"
@@ -46,6 +62,30 @@ pub enum IngestError {
     Internal(String),
 }
 
+/// Of what a request has too many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooMany {
+    /// The body as it comes.
+    WireBytes,
+    /// The body once it is decompressed.
+    DecodedBytes,
+    /// A gRPC request in the form in which it is kept.
+    RenderedBytes,
+    /// What the log takes in one append.
+    AppendBytes,
+}
+
+impl TooMany {
+    fn described(self) -> &'static str {
+        match self {
+            Self::WireBytes => "the body",
+            Self::DecodedBytes => "the decompressed body",
+            Self::RenderedBytes => "the request, rendered as JSON,",
+            Self::AppendBytes => "the batch",
+        }
+    }
+}
+
 impl IngestError {
     /// The last part of the problem's type, and the label that counts it.
     pub fn kind(&self) -> &'static str {
@@ -57,9 +97,23 @@ impl IngestError {
             Self::TooLarge { .. } => "body-too-large",
             Self::Timeout { .. } => "request-timeout",
             Self::LogUnavailable { .. } => "log-unavailable",
+            Self::LogBehind { .. } => "log-behind",
+            Self::DiskFull { .. } => "disk-full",
             Self::Overloaded { .. } => "overloaded",
             Self::ShuttingDown { .. } => "shutting-down",
             Self::Internal(_) => "internal",
+        }
+    }
+
+    /// The bound that refused the request, by the name of its setting; None if it was not a bound.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Invalid(invalid) => invalid.limit.map(EventLimit::name),
+            Self::TooLarge { .. } => Some("body_bytes_max"),
+            Self::Timeout { .. } => Some("body_timeout"),
+            Self::LogBehind { .. } => Some("log_queue_bytes"),
+            Self::Overloaded { .. } => Some("buffered_bytes_max"),
+            _ => None,
         }
     }
 
@@ -67,6 +121,8 @@ impl IngestError {
     pub fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Self::LogUnavailable { retry_after_seconds, .. }
+            | Self::LogBehind { retry_after_seconds }
+            | Self::DiskFull { retry_after_seconds, .. }
             | Self::Overloaded { retry_after_seconds }
             | Self::ShuttingDown { retry_after_seconds } => Some(*retry_after_seconds),
             _ => None,
@@ -77,7 +133,9 @@ impl IngestError {
     pub(crate) fn log(&self) {
         match self {
             Self::Internal(reason) => tracing::error!(reason, "an ingest request failed"),
-            Self::LogUnavailable { reason, .. } => tracing::warn!(reason, "the log took no events"),
+            Self::LogUnavailable { reason, .. } | Self::DiskFull { reason, .. } => {
+                tracing::warn!(reason, "the log took no events");
+            }
             _ => tracing::debug!(error = %self, "an ingest request was refused"),
         }
     }
@@ -88,6 +146,10 @@ impl IngestError {
             Self::LogUnavailable { retry_after_seconds, .. } => format!(
                 "the event log takes no events at the moment, and none of this request's is acknowledged; \
                  send the same request again in {retry_after_seconds} s, its events still count once"
+            ),
+            Self::DiskFull { retry_after_seconds, .. } => format!(
+                "the server's disk is full, and none of this request's events is acknowledged; send the \
+                 same request again in {retry_after_seconds} s, its events still count once"
             ),
             Self::Internal(_) => String::new(),
             other => other.to_string(),
@@ -104,10 +166,15 @@ impl From<InvalidEvents> for IngestError {
 impl From<AppendError> for IngestError {
     fn from(error: AppendError) -> Self {
         match error {
-            AppendError::Unavailable { reason, retry_after_seconds } => {
-                Self::LogUnavailable { reason, retry_after_seconds }
+            AppendError::Unavailable { reason, retry_after_seconds } => match Cause::of(&reason) {
+                Cause::Behind => Self::LogBehind { retry_after_seconds },
+                Cause::DiskFull => Self::DiskFull { reason, retry_after_seconds },
+                Cause::Closed => Self::ShuttingDown { retry_after_seconds },
+                Cause::Other => Self::LogUnavailable { reason, retry_after_seconds },
+            },
+            AppendError::TooLarge { bytes_max, .. } => {
+                Self::TooLarge { what: TooMany::AppendBytes, bytes_max }
             }
-            AppendError::TooLarge { bytes_max, .. } => Self::TooLarge { what: "the batch", bytes_max },
         }
     }
 }
@@ -115,7 +182,7 @@ impl From<AppendError> for IngestError {
 impl From<&IngestError> for Problem {
     fn from(error: &IngestError) -> Self {
         let detail = error.public();
-        match error {
+        let problem = match error {
             IngestError::Invalid(invalid) => {
                 let mut problem =
                     Problem::invalid(error.kind(), detail).with("reason", invalid.reason.as_str());
@@ -137,11 +204,17 @@ impl From<&IngestError> for Problem {
             }
             IngestError::Timeout { .. } => Problem::new(StatusCode::REQUEST_TIMEOUT, error.kind(), detail),
             IngestError::LogUnavailable { retry_after_seconds, .. }
+            | IngestError::LogBehind { retry_after_seconds }
+            | IngestError::DiskFull { retry_after_seconds, .. }
             | IngestError::Overloaded { retry_after_seconds }
             | IngestError::ShuttingDown { retry_after_seconds } => {
                 Problem::unavailable(error.kind(), detail, *retry_after_seconds)
             }
             IngestError::Internal(_) => Problem::internal(),
+        };
+        match error.limit() {
+            Some(limit) => problem.with("limit", limit),
+            None => problem,
         }
     }
 }
@@ -149,18 +222,22 @@ impl From<&IngestError> for Problem {
 impl From<&IngestError> for Status {
     fn from(error: &IngestError) -> Self {
         let code = match error {
-            IngestError::Invalid(_)
-            | IngestError::ContentType(_)
-            | IngestError::ContentEncoding(_)
-            | IngestError::Body(_) => Code::InvalidArgument,
+            IngestError::Invalid(_) | IngestError::ContentType(_) | IngestError::Body(_) => {
+                Code::InvalidArgument
+            }
+            // What gRPC's compression rules ask for.
+            IngestError::ContentEncoding(_) => Code::Unimplemented,
             IngestError::TooLarge { .. } => Code::ResourceExhausted,
             IngestError::Timeout { .. } => Code::DeadlineExceeded,
             IngestError::LogUnavailable { .. }
+            | IngestError::LogBehind { .. }
+            | IngestError::DiskFull { .. }
             | IngestError::Overloaded { .. }
             | IngestError::ShuttingDown { .. } => Code::Unavailable,
             IngestError::Internal(_) => Code::Internal,
         };
-        let mut status = Status::new(code, error.public());
+        let message = error.public();
+        let mut status = Status::with_details(code, &message, details::of(error, code, &message));
         if let Some(seconds) = error.retry_after_seconds() {
             status.metadata_mut().insert("retry-after", seconds.into());
         }

@@ -2,27 +2,25 @@
 //! mode, and compressed bodies. The answer is 204 without a body, or a problem document.
 
 mod binary;
-mod body;
 mod content;
 
 use std::sync::Arc;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use ::http::request::Parts;
+use ::http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use bytes::Bytes;
 use tokio::time::Instant;
 use weir_meter::event::BodyShape;
 use weir_meter::{Namespace, RequestId};
 use weir_proto::Problem;
 
-use crate::budget::Reservation;
-use crate::decode::{Encoding, decode};
 use crate::error::IngestError;
 use crate::metrics;
+use crate::receive;
 use crate::service::{Accepted, IngestService};
 use content::Mode;
 
@@ -38,30 +36,36 @@ pub fn router(service: Arc<IngestService>) -> Router {
 
 async fn post_events(State(service): State<Arc<IngestService>>, request: Request) -> Response {
     let started = Instant::now();
-    let version = request.version();
-    let outcome = take(&service, request).await;
+    let (parts, mut body) = request.into_parts();
+    let outcome = take(&service, &parts, &mut body).await;
     metrics::request("http", outcome.as_ref().err(), started.elapsed());
     match outcome {
         Ok(accepted) => answer(&accepted),
-        Err(error) => refusal(&error, version),
+        Err(error) => {
+            // Whoever was too slow has had its time.
+            if !matches!(error, IngestError::Timeout { .. }) {
+                receive::discard(parts.version, &parts.headers, body).await;
+            }
+            refusal(&error, parts.version)
+        }
     }
 }
 
 /// The path of one request. What it reserves is held until its events are durable.
-async fn take(service: &IngestService, request: Request) -> Result<Accepted, IngestError> {
+async fn take(service: &IngestService, parts: &Parts, body: &mut Body) -> Result<Accepted, IngestError> {
     service.check_open()?;
-    let (parts, body) = request.into_parts();
     let namespace = parts.extensions.get::<Namespace>().ok_or_else(|| {
         IngestError::Internal("no layer has put a namespace into the request's extensions".to_owned())
     })?;
     let mode = content::mode(&parts.headers)?;
     let encoding = content::encoding(&parts.headers)?;
 
+    let bytes_max = service.options().wire_bytes_max;
     let mut reservation = service.budget().open();
-    let wire = body_in_time(service, &parts.headers, body, &mut reservation).await?;
+    let wire = receive::body_in_time(service, &parts.headers, body, bytes_max, &mut reservation).await?;
     let (plain, mut reservation) = match encoding {
         None => (wire, reservation),
-        Some(encoding) => decode_apart(service, wire, encoding, reservation).await?,
+        Some(encoding) => receive::decoded_apart(service, wire, encoding, reservation).await?,
     };
     let (json, shape) = match mode {
         Mode::Structured(shape) => (plain, shape),
@@ -72,34 +76,6 @@ async fn take(service: &IngestService, request: Request) -> Result<Accepted, Ing
     };
     let request_id = parts.extensions.get::<RequestId>().copied();
     service.ingest(namespace, json, shape, request_id).await
-}
-
-async fn body_in_time(
-    service: &IngestService,
-    headers: &HeaderMap,
-    body: Body,
-    reservation: &mut Reservation,
-) -> Result<Bytes, IngestError> {
-    let limit = service.options().body_timeout;
-    let reading = body::read(headers, body, service.options().wire_bytes_max, reservation);
-    tokio::time::timeout(limit, reading)
-        .await
-        .unwrap_or(Err(IngestError::Timeout { seconds: limit.as_secs() }))
-}
-
-/// Decompresses on a thread of its own: how much work a small body makes only shows while it is done.
-async fn decode_apart(
-    service: &IngestService,
-    wire: Bytes,
-    encoding: Encoding,
-    mut reservation: Reservation,
-) -> Result<(Bytes, Reservation), IngestError> {
-    let bytes_max = service.options().decoded_bytes_max;
-    tokio::task::spawn_blocking(move || {
-        decode(&wire, encoding, bytes_max, &mut reservation).map(|plain| (plain, reservation))
-    })
-    .await
-    .map_err(|error| IngestError::Internal(format!("decompressing a body: {error}")))?
 }
 
 fn answer(accepted: &Accepted) -> Response {

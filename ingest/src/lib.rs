@@ -9,10 +9,11 @@ mod grpc;
 mod http;
 mod metrics;
 mod options;
+mod receive;
 mod render;
 mod service;
 
-pub use error::IngestError;
+pub use error::{IngestError, TooMany};
 pub use grpc::{GrpcIngest, grpc_service};
 pub use http::{POSITION_HEADER, router};
 pub use metrics::describe_metrics;

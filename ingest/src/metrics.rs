@@ -12,6 +12,7 @@ const REQUEST_SECONDS: &str = "weir_ingest_request_seconds";
 const EVENTS: &str = "weir_ingest_events_total";
 const EVENT_BYTES: &str = "weir_ingest_event_bytes_total";
 const REJECTED_EVENTS: &str = "weir_ingest_rejected_events_total";
+const REFUSED: &str = "weir_ingest_refused_total";
 const BUFFERED_BYTES: &str = "weir_ingest_buffered_bytes";
 
 /// Attributes by which rejected events are counted; any other is `other`, as names come from clients.
@@ -35,6 +36,7 @@ pub fn describe_metrics() {
         REJECTED_EVENTS,
         "Events because of which a whole request was refused, by the attribute that was wrong; `json` if no attribute can be named."
     );
+    describe_counter!(REFUSED, "Requests refused by a bound, by the name of the bound's setting.");
     describe_gauge!(BUFFERED_BYTES, Unit::Bytes, "Bytes of request bodies that are held now.");
 }
 
@@ -43,6 +45,9 @@ pub(crate) fn request(transport: &'static str, error: Option<&IngestError>, took
     let result = error.map_or("accepted", IngestError::kind);
     counter!(REQUESTS, "transport" => transport, "result" => result).increment(1);
     histogram!(REQUEST_SECONDS, "transport" => transport).record(took.as_secs_f64());
+    if let Some(limit) = error.and_then(IngestError::limit) {
+        counter!(REFUSED, "limit" => limit).increment(1);
+    }
     if let Some(IngestError::Invalid(invalid)) = error {
         counter!(REJECTED_EVENTS, "attribute" => attribute_label(invalid)).increment(1);
     }

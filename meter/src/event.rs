@@ -8,21 +8,51 @@ mod tests;
 
 use std::borrow::Cow;
 
-/// Most attributes of one event, extensions among them.
-pub const ATTRIBUTES_MAX: usize = 128;
-
-/// Bounds on what one request may bring. Every excess is answered with the bound's name.
+/// Bounds on what one request may bring. Every excess is answered with the bound and what was over it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventLimits {
     pub batch_events_max: usize,
     pub event_bytes_max: usize,
+    /// Most attributes of one event, extensions among them.
+    pub attributes_max: usize,
+    /// Of an attribute's value, and of its name.
     pub attribute_bytes_max: usize,
+    /// Levels of objects and arrays, the event itself being the first.
     pub depth_max: usize,
 }
 
 impl Default for EventLimits {
     fn default() -> Self {
-        Self { batch_events_max: 10_000, event_bytes_max: 900_000, attribute_bytes_max: 1_024, depth_max: 64 }
+        Self {
+            batch_events_max: 10_000,
+            event_bytes_max: 900_000,
+            attributes_max: 128,
+            attribute_bytes_max: 1_024,
+            depth_max: 64,
+        }
+    }
+}
+
+/// Which bound refused a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventLimit {
+    BatchEvents,
+    EventBytes,
+    Attributes,
+    AttributeBytes,
+    Nesting,
+}
+
+impl EventLimit {
+    /// As settings and metrics call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BatchEvents => "batch_events_max",
+            Self::EventBytes => "event_bytes_max",
+            Self::Attributes => "attributes_max",
+            Self::AttributeBytes => "attribute_bytes_max",
+            Self::Nesting => "nesting_max",
+        }
     }
 }
 
@@ -72,9 +102,32 @@ pub struct InvalidEvents {
     pub attribute: Option<String>,
     /// What is wrong and what would be right, one sentence.
     pub reason: String,
+    /// The bound, if the body is refused for being too much of something.
+    pub limit: Option<EventLimit>,
 }
 
 impl InvalidEvents {
+    /// The event at this place of a batch is one too many.
+    pub fn too_many_events(index: usize, limits: &EventLimits) -> Self {
+        let events_max = limits.batch_events_max;
+        Self {
+            index: Some(index),
+            attribute: None,
+            reason: format!("a batch has at most {events_max} events; send the others in further requests"),
+            limit: Some(EventLimit::BatchEvents),
+        }
+    }
+
+    /// An event is too long.
+    pub fn event_too_large(index: Option<usize>, bytes: usize, limits: &EventLimits) -> Self {
+        Self {
+            index,
+            attribute: None,
+            reason: format!("an event has at most {} bytes, but this has {bytes}", limits.event_bytes_max),
+            limit: Some(EventLimit::EventBytes),
+        }
+    }
+
     /// One sentence with place and reason.
     pub fn detail(&self) -> String {
         match (self.index, &self.attribute) {
@@ -103,6 +156,7 @@ pub fn read_event<'a>(json: &'a [u8]) -> Result<Event<'a>, InvalidEvents> {
     let unbounded = EventLimits {
         batch_events_max: 1,
         event_bytes_max: usize::MAX,
+        attributes_max: usize::MAX,
         attribute_bytes_max: usize::MAX,
         depth_max: usize::MAX,
     };

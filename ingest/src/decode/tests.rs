@@ -39,7 +39,7 @@ fn bodies_come_back_whole_up_to_the_bound() {
                 let refused = decode_within(&wire, encoding, len - 1);
                 assert_eq!(
                     refused,
-                    Err(IngestError::TooLarge { what: "the decompressed body", bytes_max: len - 1 })
+                    Err(IngestError::TooLarge { what: TooMany::DecodedBytes, bytes_max: len - 1 })
                 );
             }
         }

@@ -2,42 +2,95 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::{Buf as _, Bytes};
+use prost::Message as _;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use prost_types::Timestamp;
-use weir_meter::event::InvalidEvents;
+use weir_meter::event::{EventLimits, InvalidEvents};
 use weir_proto::cloudevents::CloudEvent;
 use weir_proto::cloudevents::cloud_event::cloud_event_attribute_value::Attr;
 use weir_proto::cloudevents::cloud_event::{CloudEventAttributeValue, Data};
 
-use crate::error::IngestError;
+use crate::error::{IngestError, TooMany};
 use crate::render::EventWriter;
 
 /// Names with fields of their own in the message.
 const NOT_ATTRIBUTES: [&str; 8] =
     ["", "id", "source", "specversion", "spec_version", "type", "data", "data_base64"];
 
-/// Renders all events, at most `bytes_max` bytes of JSON. `bytes_hint` is about what they need.
-pub(super) fn render(
-    events: Vec<CloudEvent>,
-    bytes_hint: usize,
-    bytes_max: usize,
-) -> Result<Vec<u8>, IngestError> {
-    let mut out = Vec::with_capacity(bytes_hint.saturating_mul(2).min(bytes_max));
+/// What a request may hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) events: EventLimits,
+    /// Of the events as JSON.
+    pub(super) bytes_max: usize,
+}
+
+/// The tag of `events` in `IngestRequest`.
+const EVENTS_TAG: u32 = 1;
+
+/// Renders all events of an `IngestRequest`. They are decoded one at a time: an empty event is two bytes
+/// on the wire and a hundred times as many in memory.
+pub(super) fn render(mut message: Bytes, bounds: Bounds) -> Result<Vec<u8>, IngestError> {
+    let mut out = Vec::with_capacity(message.len().saturating_mul(2).min(bounds.bytes_max));
     out.push(b'[');
-    for (index, event) in events.iter().enumerate() {
+    let mut index = 0_usize;
+    while let Some(event) = next_event(&mut message, index)? {
+        if index == bounds.events.batch_events_max {
+            return Err(InvalidEvents::too_many_events(index, &bounds.events).into());
+        }
         if index > 0 {
             out.push(b',');
         }
-        render_event(event, &mut out).map_err(|(attribute, reason)| InvalidEvents {
+        // Its JSON is longer.
+        if event.len() > bounds.events.event_bytes_max {
+            return Err(InvalidEvents::event_too_large(Some(index), event.len(), &bounds.events).into());
+        }
+        let event = CloudEvent::decode(event).map_err(|error| not_protobuf(index, &error))?;
+        render_event(&event, &mut out).map_err(|(attribute, reason)| InvalidEvents {
             index: Some(index),
             attribute: Some(attribute),
             reason,
+            limit: None,
         })?;
-        if out.len() > bytes_max {
-            return Err(IngestError::TooLarge { what: "the request, rendered as JSON,", bytes_max });
+        if out.len() > bounds.bytes_max {
+            return Err(IngestError::TooLarge { what: TooMany::RenderedBytes, bytes_max: bounds.bytes_max });
         }
+        index = index.saturating_add(1);
     }
     out.push(b']');
     Ok(out)
+}
+
+/// Takes the bytes of the next event off the message; None at its end. Fields that we do not know are
+/// skipped, as protobuf wants.
+fn next_event(message: &mut Bytes, index: usize) -> Result<Option<Bytes>, InvalidEvents> {
+    while message.has_remaining() {
+        let (tag, wire_type) = decode_key(message).map_err(|error| not_protobuf(index, &error))?;
+        if tag == EVENTS_TAG && wire_type == WireType::LengthDelimited {
+            let length = decode_varint(message).map_err(|error| not_protobuf(index, &error))?;
+            let length = usize::try_from(length).ok().filter(|length| *length <= message.len());
+            return match length {
+                Some(length) => Ok(Some(message.split_to(length))),
+                None => Err(not_protobuf(index, &"the event ends behind the message")),
+            };
+        }
+        if tag == EVENTS_TAG {
+            return Err(not_protobuf(index, &"`events` is no message"));
+        }
+        skip_field(wire_type, tag, message, DecodeContext::default())
+            .map_err(|error| not_protobuf(index, &error))?;
+    }
+    Ok(None)
+}
+
+fn not_protobuf(index: usize, error: &impl std::fmt::Display) -> InvalidEvents {
+    InvalidEvents {
+        index: Some(index),
+        attribute: None,
+        reason: format!("not a protobuf message of io.cloudevents.v1.CloudEvent: {error}"),
+        limit: None,
+    }
 }
 
 /// The error is the attribute and what is wrong with it.

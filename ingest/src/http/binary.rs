@@ -44,7 +44,7 @@ pub(super) fn render(headers: &HeaderMap, body: &[u8]) -> Result<Bytes, InvalidE
 }
 
 fn invalid(attribute: &str, reason: String) -> InvalidEvents {
-    InvalidEvents { index: None, attribute: Some(attribute.to_owned()), reason }
+    InvalidEvents { index: None, attribute: Some(attribute.to_owned()), reason, limit: None }
 }
 
 /// Reads a header's value by the HTTP binding (section 3.1.3.2): a quoted string is unquoted, for older

@@ -3,7 +3,7 @@
 use http::{HeaderMap, header};
 use weir_meter::event::BodyShape;
 
-use crate::decode::Encoding;
+use crate::decode::{Encoding, shortened};
 use crate::error::IngestError;
 
 /// Where the events of a request are.
@@ -15,17 +15,25 @@ pub(super) enum Mode {
     Binary,
 }
 
+/// Any of these announces binary mode: they are the attributes that every event has.
+const BINARY_HEADERS: [&str; 4] = ["ce-id", "ce-source", "ce-specversion", "ce-type"];
+
 /// Tells the mode from the content type. Its parameters, such as a charset, change nothing: JSON is
 /// UTF-8. Structured content types win over `ce-` headers, as CloudEvents has it.
 pub(super) fn mode(headers: &HeaderMap) -> Result<Mode, IngestError> {
     let media_type = media_type(headers)?;
-    let has_attributes = headers.contains_key("ce-id") || headers.contains_key("ce-specversion");
+    let has_attributes = BINARY_HEADERS.iter().any(|name| headers.contains_key(*name));
     match media_type.as_deref() {
         Some("application/cloudevents+json") => Ok(Mode::Structured(BodyShape::One)),
         Some("application/cloudevents-batch+json") => Ok(Mode::Structured(BodyShape::Batch)),
         Some("application/json") | None if has_attributes => Ok(Mode::Binary),
         Some("application/json") => Ok(Mode::Structured(BodyShape::OneOrBatch)),
-        Some(other) => Err(refused(&format!("`{other}`"))),
+        Some(other) if has_attributes => Err(IngestError::ContentType(format!(
+            "invalid content type: `{}`; the headers `ce-…` say that the body is the data of one event, \
+             and data is JSON: send it as `application/json`",
+            shortened(other)
+        ))),
+        Some(other) => Err(refused(&format!("`{}`", shortened(other)))),
         None => Err(refused("none was sent")),
     }
 }
@@ -55,11 +63,5 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, IngestEr
     if values.next().is_some() {
         return Err(IngestError::ContentEncoding("several".to_owned()));
     }
-    let text = String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase();
-    match text.as_str() {
-        "" | "identity" => Ok(None),
-        "gzip" | "x-gzip" => Ok(Some(Encoding::Gzip)),
-        "zstd" => Ok(Some(Encoding::Zstd)),
-        _ => Err(IngestError::ContentEncoding(text)),
-    }
+    Encoding::named(value)
 }

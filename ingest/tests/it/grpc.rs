@@ -137,6 +137,18 @@ async fn failures_say_when_to_come_back() {
     assert_eq!(status.metadata().get("retry-after").unwrap(), "7");
     assert!(!status.message().contains("secret"), "{status}");
 
+    // What a program reads of it: the reason's name, and the same seconds as a RetryInfo.
+    for (reason, kind) in [("its queue is full", "log-behind"), ("(os error 28)", "disk-full")] {
+        edge.log.answer(Answer::Because(reason));
+        let status = call(&edge, vec![proto_event("a")]).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(status.metadata().get("retry-after").unwrap(), "3");
+        let details = String::from_utf8_lossy(status.details()).into_owned();
+        for part in [kind, "google.rpc.ErrorInfo", "google.rpc.RetryInfo\u{12}\u{4}\n\u{2}\u{8}\u{3}"] {
+            assert!(details.contains(part), "{part:?} in {details:?}");
+        }
+    }
+
     edge.log.answer(Answer::TooLarge);
     let status = call(&edge, vec![proto_event("a")]).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
@@ -151,16 +163,35 @@ async fn failures_say_when_to_come_back() {
 async fn sizes_are_bounded() {
     let edge = Edge::new();
     // Escaped as JSON, these bytes are six times as many.
-    let mut large = proto_event("a");
-    let text = "\u{1}".repeat(4 << 20);
-    large.attributes.insert("note".to_owned(), attribute(Attr::CeString(text)));
-    let status = call(&edge, vec![large]).await.unwrap_err();
+    let swelling = |id: String| {
+        let text = "\u{1}".repeat(400_000);
+        CloudEvent {
+            data: Some(Data::TextData(format!("{{\"n\":\"{}\"}}", "x".repeat(9)))),
+            id,
+            source: text,
+            ..proto_event("a")
+        }
+    };
+    let status = call(&edge, vec![swelling("a".to_owned())]).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    let status = call(&edge, (0..9).map(|n| swelling(n.to_string())).collect()).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(status.message().contains("rendered as JSON"), "{status}");
+
+    let mut large = proto_event("a");
+    large.attributes.insert("note".to_owned(), attribute(Attr::CeString("x".repeat(900_001))));
+    let status = call(&edge, vec![proto_event("b"), large]).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    assert!(status.message().contains("event 1") && status.message().contains("900000"), "{status}");
 
     let mut larger = proto_event("a");
     larger.data = Some(Data::BinaryData(vec![b' '; 17 << 20].into()));
     let status = call(&edge, vec![larger]).await.unwrap_err();
-    assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{status}");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(status.message().contains("16777"), "{status}");
+
+    let status = call(&edge, vec![CloudEvent::default(); 100_000]).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     assert!(edge.log.records().is_empty());
 }
 

@@ -91,6 +91,25 @@ async fn a_log_that_takes_nothing_is_503_and_keeps_its_reasons() {
 }
 
 #[tokio::test]
+async fn each_reason_of_the_log_has_a_type_of_its_own() {
+    let edge = Edge::new();
+    for (reason, kind) in [
+        ("its queue is full", "log-behind"),
+        ("the log cannot write /secret/7.log: No space left on device (os error 28)", "disk-full"),
+        ("the log is closed", "shutting-down"),
+        ("the log cannot sync /secret/7.log: Input/output error (os error 5)", "log-unavailable"),
+    ] {
+        edge.log.answer(Answer::Because(reason));
+        let answered = edge.post_as(ONE, event("a")).await;
+        let problem = answered.problem(503, kind);
+        assert_eq!(answered.headers["retry-after"], "3");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("again in 3 s") && !detail.contains("secret"), "{detail}");
+    }
+    assert!(edge.log.records().is_empty());
+}
+
+#[tokio::test]
 async fn an_append_without_a_place_is_never_acknowledged() {
     let edge = Edge::new();
     edge.log.answer(Answer::Nowhere);

@@ -28,6 +28,8 @@ pub(crate) enum Answer {
     Unavailable {
         retry_after_seconds: u32,
     },
+    /// The same, for this reason.
+    Because(&'static str),
     TooLarge,
     /// Says that it took the batch, without a place for it.
     Nowhere,
@@ -69,8 +71,11 @@ impl Log for MemoryLog {
         assert!(!batch.is_empty(), "an empty batch is not for the log");
         match *self.answer.lock().unwrap() {
             Answer::Take => {}
+            Answer::Because(reason) => {
+                return Err(AppendError::Unavailable { reason: reason.to_owned(), retry_after_seconds: 3 });
+            }
             Answer::Unavailable { retry_after_seconds } => {
-                let reason = "no space left in /secret/folder".to_owned();
+                let reason = "cannot sync /secret/folder".to_owned();
                 return Err(AppendError::Unavailable { reason, retry_after_seconds });
             }
             Answer::TooLarge => return Err(AppendError::TooLarge { bytes: 2_000, bytes_max: 1_000 }),

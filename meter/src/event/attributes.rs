@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use crate::json::cursor::{Cursor, Kind};
 use crate::time::parse_rfc3339;
 
-use super::{ATTRIBUTES_MAX, AttributeValue, Event, EventLimits};
+use super::{AttributeValue, Event, EventLimit, EventLimits};
 
 /// Attributes with columns of their own at rest.
 const COLUMNS: [&str; 6] = ["id", "source", "type", "subject", "time", "data"];
@@ -22,6 +22,25 @@ const USUAL_ATTRIBUTES: usize = 8;
 pub(super) struct BadAttribute {
     pub(super) name: String,
     pub(super) reason: String,
+    pub(super) limit: Option<EventLimit>,
+}
+
+/// The same before it has the name.
+struct Wrong {
+    reason: String,
+    limit: Option<EventLimit>,
+}
+
+impl From<String> for Wrong {
+    fn from(reason: String) -> Self {
+        Self { reason, limit: None }
+    }
+}
+
+impl Wrong {
+    fn limit(limit: EventLimit, reason: String) -> Self {
+        Self { reason, limit: Some(limit) }
+    }
 }
 
 /// A member's value as a reader brings it.
@@ -61,7 +80,7 @@ impl<'a> Draft<'a> {
     ) -> Result<(), BadAttribute> {
         let checked =
             if &*name == "data" { self.add_data(&member) } else { self.check(&name, &member, limits) };
-        checked.map_err(|reason| BadAttribute { name: shortened(&name), reason })?;
+        checked.map_err(|Wrong { reason, limit }| BadAttribute { name: shortened(&name), reason, limit })?;
         let value = match member {
             Member::Text(text) => AttributeValue::Text(text),
             Member::Scalar(_, text) if &*name != "data" => AttributeValue::Raw(text.as_bytes()),
@@ -71,19 +90,19 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn add_data(&mut self, member: &Member<'a>) -> Result<(), String> {
+    fn add_data(&mut self, member: &Member<'a>) -> Result<(), Wrong> {
         if std::mem::replace(&mut self.data_seen, true) {
-            return Err(TWICE.to_owned());
+            return Err(TWICE.to_owned().into());
         }
         match member {
             Member::Nested(Kind::Object, text) => self.data = Some(text),
             Member::Scalar(Kind::Null, _) => {}
-            other => return Err(format!("must be a JSON object or null, but is {}", described(other))),
+            other => return Err(format!("must be a JSON object or null, but is {}", described(other)).into()),
         }
         Ok(())
     }
 
-    fn check(&mut self, name: &str, member: &Member<'a>, limits: &EventLimits) -> Result<(), String> {
+    fn check(&mut self, name: &str, member: &Member<'a>, limits: &EventLimits) -> Result<(), Wrong> {
         let (text, bytes) = match member {
             Member::Text(text) => (Some(text), text.len()),
             Member::Scalar(_, text) => (None, text.len()),
@@ -92,27 +111,37 @@ impl<'a> Draft<'a> {
                 return Err(format!(
                     "must be a string, number, boolean or null, but is {}",
                     described(member)
-                ));
+                )
+                .into());
             }
         };
         if name.len() > limits.attribute_bytes_max {
-            return Err(format!(
-                "the name of an attribute has at most {} bytes, but this has {}",
-                limits.attribute_bytes_max,
-                name.len()
+            return Err(Wrong::limit(
+                EventLimit::AttributeBytes,
+                format!(
+                    "the name of an attribute has at most {} bytes, but this has {}",
+                    limits.attribute_bytes_max,
+                    name.len()
+                ),
             ));
         }
         if bytes > limits.attribute_bytes_max {
-            return Err(format!(
-                "an attribute has at most {} bytes, but this has {bytes}",
-                limits.attribute_bytes_max
+            return Err(Wrong::limit(
+                EventLimit::AttributeBytes,
+                format!(
+                    "an attribute has at most {} bytes, but this has {bytes}",
+                    limits.attribute_bytes_max
+                ),
             ));
         }
         if self.has(name) {
-            return Err(TWICE.to_owned());
+            return Err(TWICE.to_owned().into());
         }
-        if self.attributes.len() == ATTRIBUTES_MAX {
-            return Err(format!("an event has at most {ATTRIBUTES_MAX} attributes"));
+        if self.attributes.len() >= limits.attributes_max {
+            return Err(Wrong::limit(
+                EventLimit::Attributes,
+                format!("an event has at most {} attributes", limits.attributes_max),
+            ));
         }
         let null = matches!(member, Member::Scalar(Kind::Null, _));
         match name {
@@ -123,7 +152,9 @@ impl<'a> Draft<'a> {
             "specversion" => {
                 let version = required(text, member)?;
                 if version != "1.0" && version != "0.3" {
-                    return Err(format!("must be \"1.0\" or \"0.3\", but is {:?}", shortened(&version)));
+                    return Err(
+                        format!("must be \"1.0\" or \"0.3\", but is {:?}", shortened(&version)).into()
+                    );
                 }
                 self.specversion = true;
             }
@@ -132,7 +163,8 @@ impl<'a> Draft<'a> {
                     return Err(format!(
                         "must be a date-time in a string or null, but is {}",
                         described(member)
-                    ));
+                    )
+                    .into());
                 };
                 self.time_us =
                     Some(parse_rfc3339(text).map_err(|error| format!("{:?} is {error}", shortened(text)))?);
@@ -140,13 +172,13 @@ impl<'a> Draft<'a> {
             "datacontenttype" if !null && text.is_none_or(|text| text != "application/json") => {
                 let found = text
                     .map_or_else(|| described(member).to_owned(), |text| format!("{:?}", shortened(text)));
-                return Err(format!("must be \"application/json\" or null, but is {found}"));
+                return Err(format!("must be \"application/json\" or null, but is {found}").into());
             }
             "dataschema" if !null => {
                 required(text, member)?;
             }
             "data_base64" if !null => {
-                return Err("binary data is not accepted; send a JSON object as \"data\"".to_owned());
+                return Err("binary data is not accepted; send a JSON object as \"data\"".to_owned().into());
             }
             _ => {}
         }
@@ -170,6 +202,7 @@ impl<'a> Draft<'a> {
         let missing = |name: &str| BadAttribute {
             name: name.to_owned(),
             reason: "is missing; every event has a non-empty string here".to_owned(),
+            limit: None,
         };
         let id = self.id.ok_or_else(|| missing("id"))?;
         let source = self.source.ok_or_else(|| missing("source"))?;

@@ -3,7 +3,7 @@
 use crate::json::cursor::{Cursor, Kind, SyntaxError, TOO_DEEP};
 
 use super::attributes::{BadAttribute, Draft, Member};
-use super::{BodyShape, Event, EventLimits, InvalidEvents};
+use super::{BodyShape, Event, EventLimit, EventLimits, InvalidEvents};
 
 /// See [`super::read_events`].
 pub(super) fn read_body<'a>(
@@ -67,6 +67,7 @@ fn utf8(body: &[u8]) -> Result<&str, InvalidEvents> {
         index: None,
         attribute: None,
         reason: format!("the body must be UTF-8, but byte {} begins no character", error.valid_up_to()),
+        limit: None,
     })
 }
 
@@ -89,10 +90,7 @@ impl<'a> Reader<'a, '_> {
         while more {
             self.index = Some(events.len());
             if events.len() == self.limits.batch_events_max {
-                return Err(self.refused(format!(
-                    "a batch has at most {} events; send the others in further requests",
-                    self.limits.batch_events_max
-                )));
+                return Err(InvalidEvents::too_many_events(events.len(), self.limits));
             }
             let kind = self.peek()?;
             if kind != Kind::Object {
@@ -117,11 +115,7 @@ impl<'a> Reader<'a, '_> {
         }
         let json = self.cursor.since(start);
         if json.len() > self.limits.event_bytes_max {
-            return Err(self.refused(format!(
-                "an event has at most {} bytes, but this has {}",
-                self.limits.event_bytes_max,
-                json.len()
-            )));
+            return Err(InvalidEvents::event_too_large(self.index, json.len(), self.limits));
         }
         draft.finish(json).map_err(|bad| self.bad(bad))
     }
@@ -152,11 +146,11 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn not_json(&self, error: SyntaxError) -> InvalidEvents {
-        self.refused(if error.reason == TOO_DEEP {
-            format!("objects and arrays are nested at most {} deep", self.limits.depth_max)
-        } else {
-            format!("not valid JSON at byte {} of the body: {}", error.at, error.reason)
-        })
+        if error.reason == TOO_DEEP {
+            let reason = format!("objects and arrays are nested at most {} deep", self.limits.depth_max);
+            return InvalidEvents { limit: Some(EventLimit::Nesting), ..self.refused(reason) };
+        }
+        self.refused(format!("not valid JSON at byte {} of the body: {}", error.at, error.reason))
     }
 
     fn not_an_object(&self, kind: Kind) -> InvalidEvents {
@@ -164,10 +158,10 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn bad(&self, bad: BadAttribute) -> InvalidEvents {
-        InvalidEvents { index: self.index, attribute: Some(bad.name), reason: bad.reason }
+        InvalidEvents { index: self.index, attribute: Some(bad.name), reason: bad.reason, limit: bad.limit }
     }
 
     fn refused(&self, reason: String) -> InvalidEvents {
-        InvalidEvents { index: self.index, attribute: None, reason }
+        InvalidEvents { index: self.index, attribute: None, reason, limit: None }
     }
 }
