@@ -16,6 +16,8 @@ pub const DESCRIPTION_CHARACTERS_MAX: usize = 1_024;
 pub const EVENT_TYPE_BYTES_MAX: usize = 1_024;
 /// Most group-by keys of a meter: each multiplies the windows at rest.
 pub const GROUP_BY_KEYS_MAX: usize = 20;
+/// Group-by keys that a query could not ask for: it means the event's own subject, and its customer, by them.
+pub const TAKEN_KEYS: [&str; 2] = ["subject", "customer_id"];
 /// Most entries of a meter's metadata.
 pub const METADATA_ENTRIES_MAX: usize = 50;
 /// Longest metadata value in characters.
@@ -131,6 +133,10 @@ fn check_group_by(group_by: &BTreeMap<String, String>, value: Option<&Path>) -> 
             return Err(wrong("groupBy", reason));
         }
         let field = format!("groupBy.{key}");
+        if TAKEN_KEYS.contains(&key.as_str()) {
+            let reason = "queries call something else by this name; choose another".to_owned();
+            return Err(wrong(&field, reason));
+        }
         let path = Path::parse(text).map_err(|error| wrong(&field, error.to_string()))?;
         if value == Some(&path) {
             return Err(wrong(&field, "must not be the path of valueProperty".to_owned()));
@@ -231,6 +237,13 @@ mod tests {
                 "groupBy.a: must not be the path of valueProperty"
             );
         }
+        for key in TAKEN_KEYS {
+            assert_eq!(
+                refused(draft(&map(&[(key, "$.a")]))),
+                format!("groupBy.{key}: queries call something else by this name; choose another")
+            );
+        }
+        assert_eq!(check_definition(&draft(&map(&[("Subject", "$.a"), ("customerId", "$.b")]))), Ok(()));
         let many: BTreeMap<String, String> = (0..21).map(|n| (format!("k{n}"), format!("$.k{n}"))).collect();
         assert_eq!(refused(draft(&many)), "groupBy: must have at most 20 keys");
     }

@@ -9,6 +9,7 @@ use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::functions_aggregate::expr_fn::{count, last_value, max, min, sum};
@@ -18,6 +19,7 @@ use datafusion::prelude::{SessionConfig, SessionContext, ident};
 use jiff::tz::TimeZone;
 use weir_meter::Aggregation;
 
+use crate::budget::Share;
 use crate::error::QueryError;
 use crate::request::UsageRequest;
 use crate::table::{WindowTable, group_column};
@@ -29,12 +31,12 @@ pub(crate) use decode::{Group, decode};
 const TARGET_PARTITIONS: usize = 2;
 const BATCH_ROWS: usize = 8_192;
 
-/// The query engine for one query, with memory of its own.
-pub(crate) fn session(memory_bytes_max: usize) -> Result<SessionContext, QueryError> {
+/// The query engine for one query, with memory from its share.
+pub(crate) fn session(share: &Arc<Share>) -> Result<SessionContext, QueryError> {
     let config = SessionConfig::new().with_target_partitions(TARGET_PARTITIONS).with_batch_size(BATCH_ROWS);
     let no_spilling = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     let runtime = RuntimeEnvBuilder::new()
-        .with_memory_limit(memory_bytes_max, 1.0)
+        .with_memory_pool(Arc::clone(share) as Arc<dyn MemoryPool>)
         .with_disk_manager_builder(no_spilling)
         .build_arc()?;
     // No functions by name: plans are made of expressions that carry theirs.

@@ -7,7 +7,9 @@ use weir_catalog::CatalogError;
 use weir_proto::{PositionError, Problem};
 use weir_store::StoreError;
 
+use crate::metrics;
 use crate::planner::PlanError;
+use crate::shown::{DETAIL_CHARS_MAX, shortened, shown};
 
 /// Seconds after which a client may try again when something was busy or away.
 const RETRY_AFTER_S: u32 = 2;
@@ -17,6 +19,9 @@ pub enum QueryError {
     /// Change the request.
     #[error("{detail}")]
     Invalid { kind: &'static str, detail: String },
+    /// Ask for less: the named limit of this server refuses it.
+    #[error("{detail}")]
+    OverLimit { limit: &'static str, status: StatusCode, kind: &'static str, detail: String },
     #[error("{0}")]
     NotFound(String),
     #[error("{0}")]
@@ -37,8 +42,9 @@ pub enum QueryError {
         "the answer was not ready within {limit_s} seconds; ask for a shorter range of time or fewer groups"
     )]
     Deadline { limit_s: u64 },
-    #[error("too many queries are waiting; ask again in a moment")]
-    Busy,
+    /// Ask again when less is going on: the named limit is taken up by others.
+    #[error("{detail}")]
+    Busy { limit: &'static str, detail: String },
     /// The catalog did not answer.
     #[error("{0}")]
     Unavailable(String),
@@ -62,19 +68,40 @@ impl QueryError {
     }
 
     pub fn no_meter(id_or_slug: &str) -> Self {
-        Self::NotFound(format!("meter not found: {id_or_slug}"))
+        Self::NotFound(format!("meter not found: {}", shown(id_or_slug)))
+    }
+
+    /// A 400 because of a limit; `kind` is the last part of the problem's type.
+    pub fn over(limit: &'static str, kind: &'static str, detail: impl Into<String>) -> Self {
+        Self::OverLimit { limit, status: StatusCode::BAD_REQUEST, kind, detail: detail.into() }
+    }
+
+    /// A query that reads or holds more than one may.
+    pub fn too_large(limit: &'static str, detail: impl Into<String>) -> Self {
+        Self::over(limit, "query-too-large", detail)
+    }
+
+    /// The limit that refused it, as metrics and documents name it.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::OverLimit { limit, .. } | Self::Busy { limit, .. } => Some(limit),
+            Self::Deadline { .. } => Some("query_deadline"),
+            Self::PositionNotVisible { .. } => Some("query_position_wait"),
+            _ => None,
+        }
     }
 
     /// What a metric calls it.
     pub fn outcome(&self) -> &'static str {
         match self {
             Self::Invalid { .. }
+            | Self::OverLimit { .. }
             | Self::NotFound(_)
             | Self::Conflict(_)
             | Self::Gone { .. }
             | Self::RowsNeeded(_) => "refused",
             Self::PositionNotVisible { .. } | Self::Deadline { .. } => "late",
-            Self::Busy | Self::Unavailable(_) => "unavailable",
+            Self::Busy { .. } | Self::Unavailable(_) => "unavailable",
             Self::Plan(_) | Self::Store(_) | Self::Internal { .. } => "failed",
         }
     }
@@ -82,27 +109,35 @@ impl QueryError {
 
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
-        let detail = error.to_string();
+        if let Some(limit) = error.limit() {
+            metrics::refused(limit);
+        }
+        let whole = error.to_string();
+        let detail = shortened(&whole, DETAIL_CHARS_MAX).into_owned();
         match error {
-            QueryError::Invalid { kind, detail } => Problem::invalid(kind, detail),
-            QueryError::NotFound(detail) => Problem::not_found(detail),
-            QueryError::Conflict(detail) => Problem::conflict(detail),
-            QueryError::Gone { kind, detail } => Problem::new(StatusCode::GONE, kind, detail),
-            QueryError::RowsNeeded(detail) => Problem::new(StatusCode::CONFLICT, "rows-needed", detail),
+            QueryError::Invalid { kind, .. } => Problem::invalid(kind, detail),
+            QueryError::OverLimit { status: StatusCode::BAD_REQUEST, kind, .. } => {
+                Problem::invalid(kind, detail)
+            }
+            QueryError::OverLimit { status, kind, .. } => Problem::new(status, kind, detail),
+            QueryError::NotFound(_) => Problem::not_found(detail),
+            QueryError::Conflict(_) => Problem::conflict(detail),
+            QueryError::Gone { kind, .. } => Problem::new(StatusCode::GONE, kind, detail),
+            QueryError::RowsNeeded(_) => Problem::new(StatusCode::CONFLICT, "rows-needed", detail),
             QueryError::PositionNotVisible { .. } => {
                 Problem::new(StatusCode::GATEWAY_TIMEOUT, "position-not-visible", detail)
             }
             QueryError::Deadline { .. } => {
                 Problem::new(StatusCode::GATEWAY_TIMEOUT, "query-deadline", detail)
             }
-            QueryError::Busy => Problem::unavailable("query-overload", detail, RETRY_AFTER_S),
+            QueryError::Busy { .. } => Problem::unavailable("query-overload", detail, RETRY_AFTER_S),
             QueryError::Unavailable(_) => {
-                tracing::error!(error = detail, "the catalog did not answer");
+                tracing::error!(error = whole, "the catalog did not answer");
                 let detail = "the catalog does not answer now; ask again in a moment";
                 Problem::unavailable("catalog-unavailable", detail, RETRY_AFTER_S)
             }
             QueryError::Plan(_) | QueryError::Store(_) | QueryError::Internal { .. } => {
-                tracing::error!(error = detail, "a query failed");
+                tracing::error!(error = whole, "a query failed");
                 Problem::internal()
             }
         }
@@ -129,9 +164,9 @@ impl From<PositionError> for QueryError {
 impl From<DataFusionError> for QueryError {
     fn from(error: DataFusionError) -> Self {
         match error.find_root() {
-            DataFusionError::ResourcesExhausted(_) => Self::invalid(
-                "query-too-large",
-                "the query needs more memory than one query may use; ask for a shorter range of time, larger windows or fewer groups",
+            DataFusionError::ResourcesExhausted(_) => Self::too_large(
+                "query_memory_max",
+                "the query needs more memory than one query may hold; ask for a shorter range of time, larger windows or fewer groups",
             ),
             DataFusionError::External(inner) => match inner.downcast_ref() {
                 Some(StoreError::Damaged { path, reason }) => {

@@ -15,6 +15,7 @@ use weir_store::{RowScan, RowSource, ScanCounters};
 use crate::error::QueryError;
 use crate::look::Ask;
 use crate::metrics;
+use crate::names::check_name;
 use crate::planner::{TimeRange, Times};
 use crate::request::{check_client_id, no_customers, once, parameter, time};
 use crate::service::QueryService;
@@ -28,6 +29,8 @@ pub const LIST_MAX: usize = 100;
 /// How far back a list goes: 32 days.
 const LOOK_BACK_US: i64 = 32 * 86_400 * SECOND_US;
 const SECOND_US: i64 = 1_000_000;
+const PARAMETERS: [&str; 9] =
+    ["clientId", "ingestedAtFrom", "ingestedAtTo", "id", "subject", "customerId", "from", "to", "limit"];
 
 /// Which events to list. Bounds are half-open, in whole seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +75,10 @@ impl EventsRequest {
                 "to" => &mut to,
                 "limit" => &mut limit,
                 "customerId" => return Err(no_customers("customerId")),
-                _ => continue,
+                name => {
+                    check_name(name, &PARAMETERS)?;
+                    continue;
+                }
             };
             once(slot, &name, value.into_owned())?;
         }
@@ -130,12 +136,13 @@ impl QueryService {
     ) -> Result<(Vec<ListedEvent>, ReadCounts), QueryError> {
         self.wait_for(position.as_ref()).await?;
         let ask = Ask { position, only: None };
-        self.run("events", async {
+        let weight = self.weigh_list(request.times).await?;
+        self.run("events", weight, async {
             let counters = Arc::new(ScanCounters::default());
             let mut events = Vec::new();
             if !request.times.is_empty() && !request.ingested.is_empty() {
                 let newest = self.newest(namespace, request, &ask, &counters).await?;
-                events = self.fetch(namespace, newest, &counters).await?;
+                events = self.fetch(namespace, newest, &counters, &self.share()).await?;
             }
             let (_, meters) = self.parts.catalog.live_meters().await?;
             let mut check = EventCheck::new(meters.iter().filter(|meter| meter.namespace == *namespace))?;

@@ -7,6 +7,7 @@ use datafusion::logical_expr::{Expr, Operator, binary_expr, lit};
 use serde_json::Value;
 
 use crate::error::QueryError;
+use crate::shown::shown;
 
 /// How deep `$and` and `$or` may nest in a filter.
 pub const FILTER_DEPTH_MAX: usize = 32;
@@ -52,10 +53,10 @@ pub struct FilterBudget {
 impl FilterBudget {
     fn spend(&mut self, value: &str) -> Result<(), QueryError> {
         if value.len() > FILTER_VALUE_BYTES_MAX {
-            return Err(invalid(format!(
-                "a value has {} bytes, at most {FILTER_VALUE_BYTES_MAX} are allowed",
-                value.len()
-            )));
+            return Err(over(
+                "filter_value_bytes_max",
+                format!("a value has {} bytes, at most {FILTER_VALUE_BYTES_MAX} are allowed", value.len()),
+            ));
         }
         self.node()
     }
@@ -63,9 +64,10 @@ impl FilterBudget {
     fn node(&mut self) -> Result<(), QueryError> {
         self.values += 1;
         if self.values > FILTER_VALUES_MAX {
-            return Err(invalid(format!(
-                "more than {FILTER_VALUES_MAX} conditions; ask in several requests"
-            )));
+            return Err(over(
+                "filter_values_max",
+                format!("more than {FILTER_VALUES_MAX} conditions; ask in several requests"),
+            ));
         }
         Ok(())
     }
@@ -87,24 +89,26 @@ impl Filter {
 
     fn parse_at(value: &Value, budget: &mut FilterBudget, depth: usize) -> Result<Option<Self>, QueryError> {
         if depth > FILTER_DEPTH_MAX {
-            return Err(invalid(format!("$and and $or are nested more than {FILTER_DEPTH_MAX} deep")));
+            return Err(over(
+                "filter_depth_max",
+                format!("$and and $or are nested more than {FILTER_DEPTH_MAX} deep"),
+            ));
         }
+        // Empty ones cost something too.
+        budget.node()?;
         let Value::Object(members) = value else {
             return Err(invalid(r#"a filter must be an object such as {"$eq": "value"}"#));
         };
+        if let Some(unknown) = members.keys().find(|name| !OPERATORS.contains(&name.as_str())) {
+            return Err(unknown_operator(unknown));
+        }
         let mut given = members.iter().filter(|(_, operand)| !operand.is_null());
-        let Some((operator, operand)) = given.next() else {
-            if let Some(unknown) = members.keys().find(|name| !OPERATORS.contains(&name.as_str())) {
-                return Err(unknown_operator(unknown));
-            }
-            return Ok(None);
-        };
+        let Some((operator, operand)) = given.next() else { return Ok(None) };
         if let Some((second, _)) = given.next() {
             return Err(invalid(format!(
                 "multiple operators set: {operator} and {second}; combine them with $and"
             )));
         }
-        budget.node()?;
         let filter = match operator.as_str() {
             "$eq" => Self::Compare(Compare::Equal, text(operator, operand, budget)?),
             "$ne" => Self::Compare(Compare::NotEqual, text(operator, operand, budget)?),
@@ -211,7 +215,11 @@ fn list<'v>(operator: &str, operand: &'v Value) -> Result<&'v [Value], QueryErro
 }
 
 fn unknown_operator(name: &str) -> QueryError {
-    invalid(format!("unknown operator {name:?}; there are {}", OPERATORS.join(" ")))
+    invalid(format!("unknown operator {:?}; there are {}", shown(name), OPERATORS.join(" ")))
+}
+
+fn over(limit: &'static str, detail: String) -> QueryError {
+    QueryError::over(limit, "invalid-filter", format!("invalid group by filter: {detail}"))
 }
 
 fn invalid(detail: impl std::fmt::Display) -> QueryError {

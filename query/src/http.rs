@@ -1,8 +1,11 @@
 //! The HTTP edge of queries: routes, and what every handler needs from a request. Query strings are
 //! read by hand, as their parameters repeat and use brackets. Every refusal is a problem document.
 
+mod answer;
+mod body;
 mod csv;
 mod events;
+mod json;
 mod meters;
 mod position;
 mod progress;
@@ -12,7 +15,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, RawQuery};
+use axum::extract::{FromRequestParts, Path, RawQuery};
 use axum::routing::get;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
@@ -20,11 +23,9 @@ use weir_meter::{Meter, Namespace};
 use weir_proto::{Position, Problem};
 
 use crate::error::QueryError;
+use crate::request::parameter;
 use crate::service::QueryService;
 use crate::usage::ReadCounts;
-
-/// Bytes of a request's body.
-pub const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// A request that carries this is answered at, after or as of the position in it; every usage answer
 /// carries the one it is as of.
@@ -46,7 +47,6 @@ pub fn router(service: Arc<QueryService>) -> Router {
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/position", get(position::current))
         .route("/api/v1/info/progress/{meter}", get(progress::read))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(service)
 }
 
@@ -74,6 +74,7 @@ fn query_text(query: &RawQuery) -> &str {
     query.0.as_deref().unwrap_or_default()
 }
 
+/// The meter of an id or slug; of an id also a deleted one.
 async fn find_meter(
     service: &QueryService,
     namespace: &Namespace,
@@ -89,7 +90,7 @@ fn position(
     namespace: &Namespace,
     headers: &HeaderMap,
 ) -> Result<Option<(HeaderValue, Position)>, QueryError> {
-    let Some(sent) = headers.get(POSITION) else { return Ok(None) };
+    let Some(sent) = only(headers, POSITION, "Weir-Position")? else { return Ok(None) };
     let token = sent.to_str().map_err(|_| {
         QueryError::invalid(
             "invalid-position",
@@ -97,6 +98,15 @@ fn position(
         )
     })?;
     Ok(Some((sent.clone(), service.open_position(token.trim(), namespace)?)))
+}
+
+/// A header that may be given once: which of two would count is not to be guessed.
+fn only<'h>(headers: &'h HeaderMap, name: &str, shown: &str) -> Result<Option<&'h HeaderValue>, QueryError> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(_), Some(_)) => Err(parameter(format!("the {shown} header is given twice"))),
+        (value, _) => Ok(value),
+    }
 }
 
 fn read_header(read: &ReadCounts) -> HeaderValue {

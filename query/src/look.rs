@@ -12,6 +12,7 @@ use crate::error::QueryError;
 use crate::planner::Shelf;
 use crate::request::UsageRequest;
 use crate::service::QueryService;
+use crate::shown::shown;
 
 /// Looks that may be taken until head and listing agree on which generation a meter's name stands for.
 /// One that still differs then is right as well: what the head did not fold is answered from rows.
@@ -61,11 +62,13 @@ impl QueryService {
         exactly: Option<&Position>,
     ) -> Result<Meter, QueryError> {
         let catalog = &self.parts.catalog;
-        let meter = match exactly {
-            Some(position) => catalog.meter_at(namespace, id_or_slug, position.revision).await?,
-            None => catalog.meter(namespace, id_or_slug).await?,
-        };
-        meter.ok_or_else(|| QueryError::no_meter(id_or_slug))
+        match exactly {
+            Some(position) => {
+                let meter = catalog.meter_at(namespace, id_or_slug, position.revision).await?;
+                living(meter, id_or_slug, position.revision)
+            }
+            None => living(catalog.meter(namespace, id_or_slug).await?, id_or_slug, u64::MAX),
+        }
     }
 
     /// Looks for the answer to a question about a meter, whose generation `expected` is a guess.
@@ -82,7 +85,7 @@ impl QueryService {
             let (shelf, listing) = self.shelf(&[wanted]).await?;
             let revision = ask.exactly().map_or(listing.revision, |position| position.revision);
             let meter = self.parts.catalog.meter_at(namespace, id_or_slug, revision).await?;
-            let meter = meter.ok_or_else(|| QueryError::no_meter(id_or_slug))?;
+            let meter = living(meter, id_or_slug, revision)?;
             if meter.key() == wanted || looks == LOOKS_MAX {
                 let (ends, position) = self.scope(&shelf, &listing, ask).await?;
                 let floor = listing.floors.get(namespace).copied();
@@ -121,6 +124,20 @@ impl QueryService {
             revision: listing.revision,
         };
         Ok((ends, position))
+    }
+}
+
+/// The meter, if there is one and it had not been deleted at the revision. A deleted one stands for no
+/// number any more, as its windows end with it; positions from before its end still answer.
+pub(crate) fn living(meter: Option<Meter>, id_or_slug: &str, revision: u64) -> Result<Meter, QueryError> {
+    let meter = meter.ok_or_else(|| QueryError::no_meter(id_or_slug))?;
+    match (meter.deleted_revision, meter.deleted_at_us) {
+        (Some(deleted), Some(at_us)) if deleted <= revision => Err(QueryError::NotFound(format!(
+            "meter not found: {} was deleted at {}; only a position from before then answers for it",
+            shown(id_or_slug),
+            format_utc(at_us)
+        ))),
+        _ => Ok(meter),
     }
 }
 

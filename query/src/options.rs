@@ -4,10 +4,13 @@ use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryOptions {
-    /// Queries that run at the same time; others wait for their turn within their deadline.
+    /// Heavy queries that run at the same time, and as many light ones beside them; others wait for their
+    /// turn within their deadline.
     pub concurrent_queries_max: usize,
-    /// Queries that wait for their turn; more are answered 503.
+    /// Queries of each lane that wait for their turn; more are answered 503.
     pub waiting_queries_max: usize,
+    /// A query that would read about as many bytes of segments is light.
+    pub light_bytes_max: u64,
     /// How long a query may take, waiting included.
     pub deadline: Duration,
     /// How long a query waits for the position it was given.
@@ -23,8 +26,20 @@ pub struct QueryOptions {
     pub segments_kept_for: Duration,
     /// Rows of an answer.
     pub result_rows_max: usize,
-    /// Memory of one query inside the query engine.
+    /// Bytes of an answer, as it is sent.
+    pub result_bytes_max: usize,
+    /// Memory of one query: what the engine, folding and its answer hold.
     pub memory_bytes_max: usize,
+    /// Memory of all queries together.
+    pub memory_total_max: usize,
+    /// Bytes of a request's body.
+    pub body_bytes_max: usize,
+    /// How long a request's body may take to arrive.
+    pub body_wait: Duration,
+    /// How long a client may read nothing of a large answer before it is thrown away.
+    pub unread_wait: Duration,
+    /// Meters of a namespace. The catalog holds to it; here it is told first.
+    pub meters_max: u64,
 }
 
 impl Default for QueryOptions {
@@ -32,6 +47,7 @@ impl Default for QueryOptions {
         Self {
             concurrent_queries_max: 8,
             waiting_queries_max: 256,
+            light_bytes_max: 16 << 20,
             deadline: Duration::from_secs(60),
             position_wait: Duration::from_secs(10),
             rows_folded_max: 20_000_000,
@@ -39,7 +55,13 @@ impl Default for QueryOptions {
             folded_bytes_max: 256 << 20,
             segments_kept_for: Duration::from_secs(24 * 3_600),
             result_rows_max: 100_000,
+            result_bytes_max: 64 << 20,
             memory_bytes_max: 512 << 20,
+            memory_total_max: 1 << 30,
+            body_bytes_max: 1 << 20,
+            body_wait: Duration::from_secs(10),
+            unread_wait: Duration::from_secs(30),
+            meters_max: 1_000,
         }
     }
 }

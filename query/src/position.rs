@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, timeout};
 use weir_meter::{Namespace, OffsetRange};
-use weir_proto::{Position, PositionKind};
+use weir_proto::{Position, PositionError, PositionKind};
 
 use crate::error::QueryError;
 use crate::metrics;
 use crate::service::QueryService;
+
+/// Characters of the shortest token there can be, of a position that names no partition.
+const TOKEN_CHARS_MIN: usize = 78;
 
 impl QueryService {
     /// Waits until all that was durable when this process began is visible again. An answer right after
@@ -29,7 +32,21 @@ impl QueryService {
 
     /// Reads a position that was made for the namespace.
     pub fn open_position(&self, token: &str, namespace: &Namespace) -> Result<Position, QueryError> {
-        let position = self.position_key.open(token, namespace.as_str())?;
+        let position = self.position_key.open(token, namespace.as_str()).map_err(|error| match error {
+            _ if token.len() < TOKEN_CHARS_MIN => QueryError::invalid(
+                "invalid-position",
+                format!(
+                    "the position has {} characters, and none has fewer than {TOKEN_CHARS_MIN}; send it exactly as it was received",
+                    token.len()
+                ),
+            ),
+            // Of a text that is no token at all, the first byte says nothing.
+            PositionError::Version { .. } => QueryError::invalid(
+                "invalid-position",
+                "the position does not begin as those of this version of Weir do: it was changed on the way, or made by another version; take a new one from a fresh answer",
+            ),
+            error => error.into(),
+        })?;
         if position.incarnation != self.parts.catalog.installation().incarnation {
             return Err(QueryError::invalid(
                 "invalid-position",
@@ -100,6 +117,19 @@ fn reached(visible: &[OffsetRange], position: &Position) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_shortest_token_is_as_short_as_is_said() {
+        let none = Position {
+            kind: PositionKind::AtLeast,
+            incarnation: 0,
+            epoch: 0,
+            offsets: Vec::new(),
+            revision: 0,
+        };
+        let token = weir_proto::PositionKey::new([1; 32]).seal(&none, "", [2; 12]);
+        assert_eq!(token.len(), TOKEN_CHARS_MIN);
+    }
 
     #[test]
     fn every_named_partition_must_be_visible() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
 use weir_meter::Meter;
 use weir_meter::path::Path;
@@ -14,12 +14,16 @@ use weir_meter::zone::{WindowSize, zone};
 
 use crate::error::QueryError;
 use crate::filter::{Filter, FilterBudget};
+use crate::names::{check_members, check_name};
+use crate::shown::{shortened, shown};
 
 /// Subjects, group-bys and customers that one request may name.
 pub const NAMES_MAX: usize = 100;
 /// Properties that are no group-by and that one request may filter on.
 pub const PROPERTIES_MAX: usize = 10;
 const CLIENT_ID_CHARS_MAX: usize = 36;
+/// Characters of what a reader of JSON says.
+const REASON_CHARS_MAX: usize = 200;
 const SECOND_US: i64 = 1_000_000;
 
 /// The question as sent.
@@ -70,10 +74,12 @@ pub(crate) fn read_object<T: DeserializeOwned>(body: &[u8], what: &str) -> Resul
     }
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        match path.as_str() {
-            "." => invalid(error.inner().to_string()),
-            _ => invalid(format!("{path}: {}", error.inner())),
+        // Both may repeat what was sent.
+        let reason = error.inner().to_string();
+        let reason = shortened(&reason, REASON_CHARS_MAX);
+        match error.path().to_string().as_str() {
+            "." => invalid(reason.into_owned()),
+            path => invalid(format!("{}: {reason}", shown(path))),
         }
     })?;
     json.end().map_err(|error| invalid(error.to_string()))?;
@@ -84,6 +90,21 @@ pub(crate) fn read_object<T: DeserializeOwned>(body: &[u8], what: &str) -> Resul
 const FILTERS: [&str; 4] =
     ["filterCustomerId", "filterGroupBy", "filterProperties", "advancedMeterGroupByFilters"];
 
+/// Names of a body, and those of an address without the last.
+const NAMES: [&str; 11] = [
+    "clientId",
+    "from",
+    "to",
+    "windowSize",
+    "windowTimeZone",
+    "subject",
+    "groupBy",
+    "filterCustomerId",
+    "filterGroupBy",
+    "advancedMeterGroupByFilters",
+    "filterProperties",
+];
+
 /// True for names that are, or were probably meant to be, those of filters.
 fn is_like_a_filter(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -93,18 +114,21 @@ fn is_like_a_filter(name: &str) -> bool {
 impl UsageParams {
     pub fn from_json(body: &[u8]) -> Result<Self, QueryError> {
         let params: Self = read_object(body, "a meter query")?;
-        let members: Map<String, Value> = read_object(body, "a meter query")?;
+        let members: BTreeMap<String, IgnoredAny> = read_object(body, "a meter query")?;
         match members.keys().find(|name| is_like_a_filter(name) && !FILTERS.contains(&name.as_str())) {
-            None => Ok(params),
+            None => {}
             // A filter that is not understood would be a total of too much.
-            Some(name) => Err(QueryError::invalid(
-                "invalid-filter",
-                format!("unknown filter {name:?}; there are {}", FILTERS.join(", ")),
-            )),
+            Some(name) => {
+                let detail = format!("unknown filter {:?}; there are {}", shown(name), FILTERS.join(", "));
+                return Err(QueryError::invalid("invalid-filter", detail));
+            }
         }
+        check_members(body, &NAMES)?;
+        Ok(params)
     }
 
-    /// From the query string. Arrays repeat their parameter; unknown parameters are let pass.
+    /// From the query string. Arrays repeat their parameter; unknown parameters are let pass, unless they
+    /// are known ones with a slip of the pen.
     pub fn from_query(query: &str) -> Result<Self, QueryError> {
         let mut params = Self::default();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -122,7 +146,10 @@ impl UsageParams {
                     let filters = serde_json::from_str(&value).map_err(|error| {
                         QueryError::invalid(
                             "invalid-filter",
-                            format!("{name} is not a JSON object of filters: {error}"),
+                            format!(
+                                "{name} is not a JSON object of filters: {}",
+                                shortened(&error.to_string(), REASON_CHARS_MAX)
+                            ),
                         )
                     })?;
                     once(&mut params.advanced_meter_group_by_filters, &name, filters)?;
@@ -150,11 +177,12 @@ impl UsageParams {
                     return Err(QueryError::invalid(
                         "invalid-filter",
                         format!(
-                            "unknown filter {name:?}; there are filterGroupBy[key], filterCustomerId and advancedMeterGroupByFilters (a JSON object), and in a body filterProperties"
+                            "unknown filter {:?}; there are filterGroupBy[key], filterCustomerId and advancedMeterGroupByFilters (a JSON object), and in a body filterProperties",
+                            shown(name)
                         ),
                     ));
                 }
-                _ => {}
+                name => check_name(name, &NAMES)?,
             }
         }
         Ok(params)
@@ -169,12 +197,17 @@ impl UsageParams {
             ("filterCustomerId", &self.filter_customer_id),
         ] {
             if let Some(count) = list.as_ref().map(Vec::len).filter(|count| *count > NAMES_MAX) {
-                return Err(parameter(format!("{name} has {count} values, at most {NAMES_MAX} are allowed")));
+                return Err(QueryError::over(
+                    "query_names_max",
+                    "invalid-parameter",
+                    format!("{name} has {count} values, at most {NAMES_MAX} are allowed"),
+                ));
             }
         }
         if let Some(properties) = &self.filter_properties {
             if properties.len() > PROPERTIES_MAX {
-                return Err(QueryError::invalid(
+                return Err(QueryError::over(
+                    "filter_properties_max",
                     "invalid-filter",
                     format!(
                         "filterProperties names {} properties, at most {PROPERTIES_MAX} are allowed",
@@ -204,7 +237,10 @@ impl UsageParams {
             .as_deref()
             .map(|name| {
                 WindowSize::from_name(name).ok_or_else(|| {
-                    parameter(format!("unknown windowSize {name:?}; there are MINUTE, HOUR, DAY and MONTH"))
+                    parameter(format!(
+                        "unknown windowSize {:?}; there are MINUTE, HOUR, DAY and MONTH",
+                        shown(name)
+                    ))
                 })
             })
             .transpose()
@@ -216,7 +252,8 @@ impl UsageParams {
             .map(|name| {
                 zone(name).ok_or_else(|| {
                     parameter(format!(
-                        "unknown windowTimeZone {name:?}; give an IANA name such as Europe/Berlin"
+                        "unknown windowTimeZone {:?}; give an IANA name such as Europe/Berlin",
+                        shown(name)
                     ))
                 })
             })
@@ -241,7 +278,10 @@ impl UsageRequest {
                 _ => {
                     let place = place(key).ok_or_else(|| {
                         let known = known_keys(meter);
-                        QueryError::invalid("invalid-group-by", format!("invalid group by: {key}; {known}"))
+                        QueryError::invalid(
+                            "invalid-group-by",
+                            format!("invalid group by: {}; {known}", shown(key)),
+                        )
                     })?;
                     group_by.push((key.clone(), place));
                 }
@@ -309,7 +349,7 @@ fn filters(params: &UsageParams, meter: &Meter) -> Result<(Filters, Vec<String>)
     let place = |key: &str| {
         meter.group_by.keys().position(|k| k == key).ok_or_else(|| {
             let known = known_keys(meter);
-            QueryError::invalid("invalid-filter", format!("invalid group by filter: {key}; {known}"))
+            QueryError::invalid("invalid-filter", format!("invalid group by filter: {}; {known}", shown(key)))
         })
     };
     let mut budget = FilterBudget::default();
@@ -327,6 +367,9 @@ fn filters(params: &UsageParams, meter: &Meter) -> Result<(Filters, Vec<String>)
         let filter = Filter::parse(filter, &mut budget).map_err(|error| match error {
             QueryError::Invalid { kind, detail } => {
                 QueryError::invalid(kind, format!("filterProperties {path:?}: {detail}"))
+            }
+            QueryError::OverLimit { limit, kind, detail, .. } => {
+                QueryError::over(limit, kind, format!("filterProperties {path:?}: {detail}"))
             }
             error => error,
         })?;

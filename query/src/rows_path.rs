@@ -13,6 +13,7 @@ use weir_meter::window::{MeterWindows, WindowSet};
 use weir_meter::zone::Windows;
 use weir_store::{RowScan, ScanCounters, Store, convert};
 
+use crate::budget::Share;
 use crate::error::QueryError;
 use crate::planner::RowPart;
 
@@ -31,15 +32,18 @@ pub(crate) struct RowsPath<'q> {
     pub(crate) windows_max: usize,
     /// About as many bytes as the windows may hold.
     pub(crate) bytes_max: usize,
+    /// Where their memory comes from.
+    pub(crate) share: &'q Share,
 }
 
 impl RowsPath<'_> {
-    /// The windows of every row of the parts. They begin where the query's own windows begin.
+    /// The windows of every row of the parts, and what of the share they take. They begin where the query's
+    /// own windows begin.
     pub(crate) async fn fold(
         mut self,
         parts: &[RowPart],
         counters: &Arc<ScanCounters>,
-    ) -> Result<Arc<MeterWindows>, QueryError> {
+    ) -> Result<(Arc<MeterWindows>, usize), QueryError> {
         let folder = Folder::new([self.meter], self.key)
             .map_err(|error| QueryError::internal("a stored meter's path", error))?;
         let mut scratch = FoldScratch::default();
@@ -55,13 +59,14 @@ impl RowsPath<'_> {
                 }
                 let made = self.fold_batch(&batch, &folder, &mut scratch, &mut set, bytes)?;
                 bytes = bytes.saturating_add(made);
+                self.share.grow(made)?;
                 batches += 1;
                 self.check_size(&set, batches)?;
                 // Folding is work of the processor: let others have their turn.
                 tokio::task::yield_now().await;
             }
         }
-        Ok(set.meters.remove(&self.meter.key()).unwrap_or_default())
+        Ok((set.meters.remove(&self.meter.key()).unwrap_or_default(), bytes))
     }
 
     fn scan(&self, part: &RowPart, counters: &Arc<ScanCounters>) -> RowScan {
@@ -94,7 +99,7 @@ impl RowsPath<'_> {
             let start_us = windows.as_mut().map_or(0, |windows| windows.window(event.time_us).0);
             made = made.saturating_add(folder.fold(event, start_us, scratch, set).window_bytes);
             if before.saturating_add(made) > bytes_max {
-                return Err(too_large(format!("{bytes_max} bytes of windows")));
+                return Err(too_large("query_folded_bytes_max", format!("{bytes_max} bytes of windows")));
             }
             Ok(())
         })?;
@@ -108,15 +113,18 @@ impl RowsPath<'_> {
             count = count.max(windows.members.iter().map(|(_, members)| members.len()).sum());
         }
         if count > self.windows_max {
-            return Err(too_large(format!("{} windows or distinct values", self.windows_max)));
+            return Err(too_large(
+                "query_windows_max",
+                format!("{} windows or distinct values", self.windows_max),
+            ));
         }
         Ok(())
     }
 }
 
-fn too_large(most: String) -> QueryError {
-    QueryError::invalid(
-        "query-too-large",
+fn too_large(limit: &'static str, most: String) -> QueryError {
+    QueryError::too_large(
+        limit,
         format!(
             "events that no stored window answers make more than {most}; ask for a shorter range of time, larger windows or one subject"
         ),
@@ -124,8 +132,8 @@ fn too_large(most: String) -> QueryError {
 }
 
 fn too_many_rows(rows_max: u64) -> QueryError {
-    QueryError::invalid(
-        "query-too-large",
+    QueryError::too_large(
+        "query_events_max",
         format!(
             "more than {rows_max} events would have to be read one by one, as no stored window answers them (yet); ask for a shorter range of time in whole minutes, or one subject"
         ),

@@ -2,9 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 use weir_catalog::{Catalog, Listing};
 use weir_meter::Generation;
@@ -13,7 +11,9 @@ use weir_meter::hash::HashKey;
 use weir_proto::PositionKey;
 use weir_store::Store;
 
+use crate::budget::{Budget, Share};
 use crate::error::QueryError;
+use crate::lanes::{Lanes, Weight};
 use crate::metrics;
 use crate::options::QueryOptions;
 use crate::planner::Shelf;
@@ -46,8 +46,8 @@ pub struct QueryService {
     pub(crate) position_key: PositionKey,
     /// What acknowledged events came before this process: no answer leaves any of them out.
     pub(crate) durable_at_start: Vec<(u32, u64)>,
-    running: Semaphore,
-    waiting: AtomicUsize,
+    lanes: Lanes,
+    budget: Arc<Budget>,
 }
 
 impl QueryService {
@@ -57,8 +57,8 @@ impl QueryService {
             hash_key: HashKey::new(installation.hash_key),
             position_key: PositionKey::new(installation.position_key),
             durable_at_start: (parts.log_ends)(),
-            running: Semaphore::new(options.concurrent_queries_max),
-            waiting: AtomicUsize::new(0),
+            lanes: Lanes::new(options.concurrent_queries_max, options.waiting_queries_max),
+            budget: Budget::new(options.memory_total_max),
             options,
             parts,
         }
@@ -68,29 +68,24 @@ impl QueryService {
     pub(crate) async fn run<T>(
         &self,
         kind: &'static str,
+        weight: Weight,
         question: impl Future<Output = Result<T, QueryError>>,
     ) -> Result<T, QueryError> {
-        let begun = Instant::now();
-        let late = |_| QueryError::Deadline { limit_s: self.options.deadline.as_secs() };
-        let answer = async {
-            timeout_at(begun + self.options.deadline, async {
-                let _turn = self.turn().await?;
-                question.await
-            })
+        let mut underway = Underway { kind, begun: Instant::now(), outcome: "cancelled" };
+        let answer = timeout_at(underway.begun + self.options.deadline, async {
+            let _turn = self.lanes.turn(weight).await?;
+            question.await
+        });
+        let answer = answer
             .await
-            .map_err(late)?
-        }
-        .await;
-        metrics::query_done(kind, answer.as_ref().map_or_else(QueryError::outcome, |_| "answered"), begun);
+            .unwrap_or_else(|_| Err(QueryError::Deadline { limit_s: self.options.deadline.as_secs() }));
+        underway.outcome = answer.as_ref().map_or_else(QueryError::outcome, |_| "answered");
         answer
     }
 
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, QueryError> {
-        if let Ok(permit) = self.running.try_acquire() {
-            return Ok(permit);
-        }
-        let _waiting = Waiting::enter(&self.waiting, self.options.waiting_queries_max)?;
-        self.running.acquire().await.map_err(|_| QueryError::Busy)
+    /// Memory for one more query.
+    pub(crate) fn share(&self) -> Arc<Share> {
+        self.budget.share(self.options.memory_bytes_max)
     }
 
     /// Everything that counts now, and the listing of it. Windows in the head come for `wanted` only, so
@@ -108,21 +103,15 @@ impl std::fmt::Debug for QueryService {
     }
 }
 
-/// One place in the queue; left when dropped, also by a client that goes away.
-struct Waiting<'s>(&'s AtomicUsize);
-
-impl<'s> Waiting<'s> {
-    fn enter(waiting: &'s AtomicUsize, waiting_max: usize) -> Result<Self, QueryError> {
-        let ahead = waiting.fetch_add(1, Ordering::Relaxed);
-        let place = Self(waiting);
-        metrics::queries_waiting(ahead + 1);
-        if ahead >= waiting_max { Err(QueryError::Busy) } else { Ok(place) }
-    }
+/// A question on its way. Its client may go away at any moment; then it is dropped where it is.
+struct Underway {
+    kind: &'static str,
+    begun: Instant,
+    outcome: &'static str,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Underway {
     fn drop(&mut self) {
-        let before = self.0.fetch_sub(1, Ordering::Relaxed);
-        metrics::queries_waiting(before.saturating_sub(1));
+        metrics::query_done(self.kind, self.outcome, self.begun);
     }
 }

@@ -7,14 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
+use futures::StreamExt as _;
 use jiff::tz::TimeZone;
 use weir_meter::zone::Windows;
 use weir_meter::{Aggregation, Generation, Meter, Namespace};
 use weir_proto::Position;
 use weir_store::{ScanCounters, StoreError, WindowScan, WindowSource, convert};
 
-use crate::aggregate::{self, Tables, decode, frame, session};
+use crate::aggregate::{self, Group, Tables, decode, frame, session};
+use crate::budget::Share;
 use crate::error::QueryError;
+use crate::lanes::Weight;
 use crate::look::{Ask, ReadOnly};
 use crate::metrics;
 use crate::planner::{self, MINUTE_S, Plan, Scope, TimeRange, TimeSplit, WindowPart};
@@ -70,6 +74,8 @@ struct Question<'q> {
 /// A question that has been looked at and planned.
 struct Planned {
     frame: DataFrame,
+    /// Of the share, for windows that were folded.
+    folded_bytes: usize,
     request: UsageRequest,
     aggregation: Aggregation,
     slug: String,
@@ -87,36 +93,74 @@ impl QueryService {
         params: UsageParams,
         ask: Ask,
     ) -> Result<UsageAnswer, QueryError> {
-        let question = self.question(namespace, id_or_slug, params, ask).await?;
-        // Boxed: a query's state is large.
-        self.run("usage", Box::pin(self.answer(question))).await
+        self.usage_held(namespace, id_or_slug, params, ask).await.map(|(answer, _)| answer)
     }
 
-    async fn answer(&self, question: Question<'_>) -> Result<UsageAnswer, QueryError> {
+    /// The same, with the share of memory that the answer holds.
+    pub(crate) async fn usage_held(
+        &self,
+        namespace: &Namespace,
+        id_or_slug: &str,
+        params: UsageParams,
+        ask: Ask,
+    ) -> Result<(UsageAnswer, Arc<Share>), QueryError> {
+        let (question, weight) = self.question(namespace, id_or_slug, params, ask).await?;
+        // Boxed: a query's state is large.
+        self.run("usage", weight, Box::pin(self.answer(question))).await
+    }
+
+    async fn answer(&self, question: Question<'_>) -> Result<(UsageAnswer, Arc<Share>), QueryError> {
         let counters = Arc::new(ScanCounters::default());
-        let planned = self.planned(question.clone(), &counters).await?;
-        let batches = match planned.frame.clone().collect().await.map_err(QueryError::from) {
+        let share = self.share();
+        let planned = self.planned(question.clone(), &counters, &share).await?;
+        let groups = match self.groups(&planned, &share).await {
             // Windows are a cache: where one cannot be read, rows have the same numbers.
             Err(QueryError::Store(StoreError::Damaged { path, reason })) if question.ask.only.is_none() => {
                 tracing::error!(%path, %reason, "a file of the store cannot be read; answering from rows alone");
                 let ask = Ask { only: Some(ReadOnly::Rows), ..question.ask };
+                drop(planned);
                 return Box::pin(self.answer(Question { ask, ..question })).await;
             }
             read => read?,
         };
         let read = ReadCounts::of(&counters);
         metrics::read(&read);
-        let groups = decode(&batches, planned.aggregation, &planned.request)?;
-        if groups.len() > self.options.result_rows_max {
-            return Err(QueryError::invalid(
-                "result-too-large",
-                format!(
-                    "the answer has more than {} rows; ask for a shorter range of time, larger windows or fewer groups",
-                    self.options.result_rows_max
-                ),
-            ));
+        let folded_bytes = planned.folded_bytes;
+        let answer = UsageAnswer::new(groups, planned, read);
+        share.shrink(folded_bytes);
+        Ok((answer, share))
+    }
+
+    /// Runs the plan. What its rows hold stays taken from the share.
+    async fn groups(&self, planned: &Planned, share: &Share) -> Result<Vec<Group>, QueryError> {
+        let engine = |error: DataFusionError| match error.find_root() {
+            DataFusionError::ResourcesExhausted(_) => share.refusal(),
+            _ => QueryError::from(error),
+        };
+        let mut batches = planned.frame.clone().execute_stream().await.map_err(engine)?;
+        let (rows_max, bytes_max) = (self.options.result_rows_max, self.options.result_bytes_max);
+        let mut groups: Vec<Group> = Vec::new();
+        let mut bytes = 0_usize;
+        while let Some(batch) = batches.next().await {
+            let more = decode(&[batch.map_err(engine)?], planned.aggregation, &planned.request)?;
+            if groups.len().saturating_add(more.len()) > rows_max {
+                return Err(too_many_rows(rows_max));
+            }
+            let grown = more.iter().map(Group::bytes).fold(0, usize::saturating_add);
+            bytes = bytes.saturating_add(grown);
+            if bytes > bytes_max {
+                return Err(QueryError::over(
+                    "query_result_bytes_max",
+                    "result-too-large",
+                    format!(
+                        "the answer has more than {bytes_max} bytes; ask for a shorter range of time, larger windows or fewer groups"
+                    ),
+                ));
+            }
+            share.grow(grown)?;
+            groups.extend(more);
         }
-        Ok(UsageAnswer::new(groups, planned, read))
+        Ok(groups)
     }
 
     /// The physical plan of a question, as text.
@@ -127,9 +171,9 @@ impl QueryService {
         params: UsageParams,
         ask: Ask,
     ) -> Result<String, QueryError> {
-        let question = self.question(namespace, id_or_slug, params, ask).await?;
-        self.run("explain", async {
-            let planned = self.planned(question, &Arc::default()).await?;
+        let (question, weight) = self.question(namespace, id_or_slug, params, ask).await?;
+        self.run("explain", weight, async {
+            let planned = self.planned(question, &Arc::default(), &self.share()).await?;
             let plan = planned.frame.create_physical_plan().await?;
             Ok(aggregate::display(&*plan))
         })
@@ -143,12 +187,13 @@ impl QueryService {
         id_or_slug: &'q str,
         params: UsageParams,
         ask: Ask,
-    ) -> Result<Question<'q>, QueryError> {
+    ) -> Result<(Question<'q>, Weight), QueryError> {
         params.check()?;
         let meter = self.meter_for(namespace, id_or_slug, ask.exactly()).await?;
-        UsageRequest::new(params.clone(), &meter)?;
+        let request = UsageRequest::new(params.clone(), &meter)?;
         self.wait_for(ask.position.as_ref()).await?;
-        Ok(Question { namespace, id_or_slug, params, ask, expected: meter.key() })
+        let weight = self.weigh(&meter, &request, &ask).await?;
+        Ok((Question { namespace, id_or_slug, params, ask, expected: meter.key() }, weight))
     }
 
     /// The plan of the question, ready to run; rows that no window covers have been folded.
@@ -156,6 +201,7 @@ impl QueryService {
         &self,
         question: Question<'_>,
         counters: &Arc<ScanCounters>,
+        share: &Arc<Share>,
     ) -> Result<Planned, QueryError> {
         let Question { namespace, id_or_slug, params, ask, expected } = question;
         let kept_us = i64::try_from(self.options.segments_kept_for.as_micros()).unwrap_or(i64::MAX);
@@ -184,12 +230,14 @@ impl QueryService {
             });
         }
         let meter = request.widened(&look.meter);
-        let folded = self.fold_rows(&meter, &request, &zone, &plan, counters).await?;
+        let folded = self.fold_rows(&meter, &request, &zone, &plan, counters, share).await?;
+        let folded_bytes = folded.bytes();
         let tables = self.tables(&meter, &request, &plan, folded, counters);
-        let session = session(self.options.memory_bytes_max)?;
+        let session = session(share)?;
         let frame = frame(&session, tables, meter.aggregation, &request, self.options.result_rows_max)?;
         Ok(Planned {
             frame,
+            folded_bytes,
             request,
             aggregation: meter.aggregation,
             slug: meter.slug,
@@ -205,6 +253,7 @@ impl QueryService {
         zone: &TimeZone,
         plan: &Plan,
         counters: &Arc<ScanCounters>,
+        share: &Share,
     ) -> Result<Folded, QueryError> {
         if plan.rows.is_empty() {
             return Ok(Folded::default());
@@ -218,14 +267,20 @@ impl QueryService {
             rows_max: self.options.rows_folded_max,
             windows_max: self.options.windows_folded_max,
             bytes_max: self.options.folded_bytes_max,
+            share,
         };
-        let folded = path.fold(&plan.rows, counters).await?;
+        let (windows, windows_bytes) = path.fold(&plan.rows, counters).await?;
         let (namespace, key) = (&meter.namespace, meter.key());
         let mut members = Vec::new();
         if meter.aggregation == Aggregation::UniqueCount {
-            members = convert::member_batches_of(namespace, key, MINUTE_S, &folded)?;
+            members = convert::member_batches_of(namespace, key, MINUTE_S, &windows)?;
         }
-        Ok(Folded { windows: convert::window_batches_of(namespace, key, MINUTE_S, &folded)?, members })
+        let folded =
+            Folded { windows: convert::window_batches_of(namespace, key, MINUTE_S, &windows)?, members };
+        drop(windows);
+        share.shrink(windows_bytes);
+        share.grow(folded.bytes())?;
+        Ok(folded)
     }
 
     fn tables(
@@ -259,6 +314,16 @@ impl QueryService {
     }
 }
 
+fn too_many_rows(rows_max: usize) -> QueryError {
+    QueryError::over(
+        "query_result_rows_max",
+        "result-too-large",
+        format!(
+            "the answer has more than {rows_max} rows; ask for a shorter range of time, larger windows or fewer groups"
+        ),
+    )
+}
+
 /// Says which rows a question would need that forbids them.
 fn rows_needed(plan: &Plan) -> QueryError {
     let parts = plan.rows.iter().take(PARTS_SHOWN).map(|part| {
@@ -277,4 +342,11 @@ fn rows_needed(plan: &Plan) -> QueryError {
 struct Folded {
     windows: Vec<RecordBatch>,
     members: Vec<RecordBatch>,
+}
+
+impl Folded {
+    fn bytes(&self) -> usize {
+        let batches = self.windows.iter().chain(&self.members);
+        batches.map(RecordBatch::get_array_memory_size).fold(0, usize::saturating_add)
+    }
 }

@@ -26,6 +26,17 @@ pub(crate) struct Group {
     pub(crate) value: String,
 }
 
+/// What a row takes beside its texts.
+const ROW_BYTES: usize = 160;
+
+impl Group {
+    /// About how many bytes it takes, in memory or as it is sent.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = self.subject.iter().chain(&self.groups);
+        texts.fold(ROW_BYTES + self.value.len(), |sum, text| sum.saturating_add(text.len()))
+    }
+}
+
 pub(crate) fn decode(
     batches: &[RecordBatch],
     aggregation: Aggregation,
@@ -50,8 +61,8 @@ pub(crate) fn decode(
             let Some(events) = events.get(row).filter(|events| *events > 0) else { continue };
             let counted = counted.get(row).unwrap_or(0);
             if counted > COUNTED_MAX {
-                return Err(QueryError::invalid(
-                    "query-too-large",
+                return Err(QueryError::too_large(
+                    "query_values_max",
                     format!(
                         "a row of the answer would sum {counted} values, and more than {COUNTED_MAX} cannot be summed safely; ask for a shorter range of time, windows or groups"
                     ),

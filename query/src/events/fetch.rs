@@ -11,6 +11,7 @@ use weir_store::{RowScan, RowSource, ScanCounters};
 
 use super::ListedEvent;
 use super::newest::Newest;
+use crate::budget::Share;
 use crate::error::QueryError;
 use crate::service::QueryService;
 
@@ -24,6 +25,7 @@ impl QueryService {
         namespace: &Namespace,
         newest: Newest,
         counters: &Arc<ScanCounters>,
+        share: &Share,
     ) -> Result<Vec<ListedEvent>, QueryError> {
         let (wanted, sources) = newest.into_sorted();
         let (Some((last, _, _)), Some((first, _, _))) = (wanted.first(), wanted.last()) else {
@@ -49,8 +51,20 @@ impl QueryService {
             counters: Arc::clone(counters),
         });
         let mut found = HashMap::with_capacity(wanted.len());
+        let (mut bytes, bytes_max) = (0_usize, self.options.result_bytes_max);
         while let Some(batch) = stream.next().await {
             for event in read(&batch?)? {
+                // Most of an event is its data.
+                let held = event.data.as_ref().map_or(0, String::len);
+                bytes = bytes.saturating_add(held);
+                if bytes > bytes_max {
+                    return Err(QueryError::over(
+                        "query_result_bytes_max",
+                        "result-too-large",
+                        format!("these events have more than {bytes_max} bytes; ask with a smaller limit"),
+                    ));
+                }
+                share.grow(held)?;
                 found.insert(event.at, event);
             }
         }

@@ -1,44 +1,40 @@
 //! An answer as CSV: OpenMeter's contract 4.6, quoted by RFC 4180. What events say is left as it is.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt;
 
 use crate::usage::UsageAnswer;
 
 /// Decimals that a value shows at least.
 const DECIMALS_MIN: usize = 6;
 
-pub(super) fn csv(answer: &UsageAnswer) -> String {
-    let mut text = String::from("window_start,window_end");
+pub(super) fn csv(answer: &UsageAnswer, text: &mut impl fmt::Write) -> fmt::Result {
+    text.write_str("window_start,window_end")?;
     if answer.by_subject {
-        text.push_str(",subject");
+        text.write_str(",subject")?;
     }
     for key in &answer.group_by {
-        text.push(',');
-        text.push_str(&field(key));
+        write!(text, ",{}", field(key))?;
     }
-    text.push_str(",value\n");
+    text.write_str(",value\n")?;
     for row in &answer.rows {
-        text.push_str(&answer.show(row.window_start_us));
-        text.push(',');
-        text.push_str(&answer.show(row.window_end_us));
+        write!(text, "{},{}", answer.show(row.window_start_us), answer.show(row.window_end_us))?;
         for value in row.subject.iter().chain(&row.groups) {
-            text.push(',');
-            text.push_str(&field(value));
+            write!(text, ",{}", field(value))?;
         }
-        text.push(',');
-        push_value(&mut text, &row.value);
-        text.push('\n');
+        text.write_str(",")?;
+        push_value(text, &row.value)?;
+        text.write_str("\n")?;
     }
-    text
+    Ok(())
 }
 
 /// With at least six decimals, and never fewer than the value has.
-fn push_value(text: &mut String, value: &str) {
+fn push_value(text: &mut impl fmt::Write, value: &str) -> fmt::Result {
     let decimals = value.split_once('.').map(|(_, decimals)| decimals.len());
     let zeros = DECIMALS_MIN.saturating_sub(decimals.unwrap_or(0));
     let point = if decimals.is_none() { "." } else { "" };
-    let _ = write!(text, "{value}{point}{}", "0".repeat(zeros));
+    write!(text, "{value}{point}{}", "0".repeat(zeros))
 }
 
 fn field(value: &str) -> Cow<'_, str> {
@@ -58,7 +54,7 @@ mod tests {
             [("5", "5.000000"), ("-1.5", "-1.500000"), ("0.1234567", "0.1234567"), ("0.123456", "0.123456")]
         {
             let mut text = String::new();
-            push_value(&mut text, value);
+            push_value(&mut text, value).unwrap();
             assert_eq!(text, shown);
         }
     }
@@ -92,8 +88,10 @@ mod tests {
             rows: vec![row],
             read: ReadCounts::default(),
         };
+        let mut text = String::new();
+        csv(&answer, &mut text).unwrap();
         assert_eq!(
-            csv(&answer),
+            text,
             "window_start,window_end,subject,x,y,z,value\n\
              1970-01-01T00:00:00Z,1970-01-01T00:01:00Z,\"a,\"\"b\"\"\",\"line\nbreak\",=1+1,,2.000000\n"
         );

@@ -7,23 +7,44 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use weir_catalog::{Listing, MeterDraft, MeterOrder, MeterQuery};
 use weir_meter::definition::{DefinitionDraft, check_definition};
 use weir_meter::time::format_utc;
-use weir_meter::{Aggregation, Meter, MeterId};
+use weir_meter::{Aggregation, Meter, MeterId, Namespace};
 use weir_proto::Problem;
 
+use super::body::json_body;
 use super::{MeterPath, Tenant, find_meter, query_text};
 use crate::error::QueryError;
+use crate::names::{check_members, check_name};
 use crate::request::{once, parameter, read_object};
 use crate::service::QueryService;
+use crate::shown::shown;
 
 pub(super) use update::update;
+
+/// Parameters of the list.
+const PARAMETERS: [&str; 5] = ["page", "pageSize", "order", "orderBy", "includeDeleted"];
+/// Members of a meter, those included that are only sent and let pass when they come back.
+pub(super) const MEMBERS: [&str; 13] = [
+    "id",
+    "slug",
+    "name",
+    "description",
+    "metadata",
+    "annotations",
+    "aggregation",
+    "eventType",
+    "eventFrom",
+    "valueProperty",
+    "groupBy",
+    "createdAt",
+    "updatedAt",
+];
 
 const PAGE_SIZE: u64 = 100;
 const PAGE_SIZE_MAX: u64 = 1_000;
@@ -42,10 +63,14 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(service): State<Arc<QueryService>>,
     Tenant(namespace): Tenant,
-    body: Result<Bytes, BytesRejection>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<(StatusCode, Json<MeterBody>), Problem> {
-    let create: MeterCreate = read_object(&body?, "a meter")?;
+    let body = json_body(&service, &headers, body).await?;
+    let create: MeterCreate = read_object(&body, "a meter")?;
+    check_members(&body, &MEMBERS)?;
     let draft = create.draft()?;
+    check_room(&service, &namespace).await?;
     let now_us = service.parts.clock.now_us();
     let id = new_id(now_us, service.parts.entropy.random_u128());
     let meter =
@@ -62,6 +87,24 @@ pub(super) async fn read(
     let Path(id_or_slug) = meter?;
     let meter = find_meter(&service, &namespace, &id_or_slug).await?;
     Ok(Json(MeterBody::new(&meter, &*listing(&service).await?)))
+}
+
+/// The catalog holds to the bound too, but only here it has a name of its own.
+async fn check_room(service: &QueryService, namespace: &Namespace) -> Result<(), QueryError> {
+    let (_, living) = service.parts.catalog.live_meters().await?;
+    let (count, most) =
+        (living.iter().filter(|meter| meter.namespace == *namespace).count(), service.options.meters_max);
+    if (count as u64) < most {
+        return Ok(());
+    }
+    Err(QueryError::OverLimit {
+        limit: "meters_max",
+        status: StatusCode::CONFLICT,
+        kind: "too-many-meters",
+        detail: format!(
+            "there are {count} meters, and {most} is the most; delete one that is not needed any more"
+        ),
+    })
 }
 
 async fn listing(service: &QueryService) -> Result<Arc<Listing>, QueryError> {
@@ -98,7 +141,10 @@ fn meter_query(query: &str) -> Result<MeterQuery, QueryError> {
             "order" => &mut order,
             "orderBy" => &mut order_by,
             "includeDeleted" => &mut deleted,
-            _ => continue,
+            name => {
+                check_name(name, &PARAMETERS)?;
+                continue;
+            }
         };
         once(slot, &name, value.into_owned())?;
     }
@@ -115,7 +161,9 @@ fn meter_query(query: &str) -> Result<MeterQuery, QueryError> {
     let descending = match order.as_deref() {
         None | Some("ASC") => false,
         Some("DESC") => true,
-        Some(other) => return Err(parameter(format!("unknown order {other:?}; there are ASC and DESC"))),
+        Some(other) => {
+            return Err(parameter(format!("unknown order {:?}; there are ASC and DESC", shown(other))));
+        }
     };
     let order_by = match order_by.as_deref() {
         None | Some("key") => MeterOrder::Key,
@@ -125,7 +173,8 @@ fn meter_query(query: &str) -> Result<MeterQuery, QueryError> {
         Some("updatedAt") => MeterOrder::UpdatedAt,
         Some(other) => {
             return Err(parameter(format!(
-                "unknown orderBy {other:?}; there are key, name, aggregation, createdAt and updatedAt"
+                "unknown orderBy {:?}; there are key, name, aggregation, createdAt and updatedAt",
+                shown(other)
             )));
         }
     };
@@ -159,7 +208,7 @@ impl MeterCreate {
                 "aggregation",
                 format!(
                     "{:?} is unknown; there are SUM, COUNT, UNIQUE_COUNT, AVG, MIN, MAX and LATEST",
-                    self.aggregation
+                    shown(&self.aggregation)
                 ),
             )
         })?;
@@ -196,7 +245,7 @@ impl MeterCreate {
 }
 
 fn definition(field: &str, reason: impl std::fmt::Display) -> QueryError {
-    QueryError::invalid("invalid-meter", format!("{field}: {reason}"))
+    QueryError::invalid("invalid-meter", format!("{}: {reason}", shown(field)))
 }
 
 /// `Meter`.

@@ -13,7 +13,7 @@ use weir_meter::window::FOLD_VERSION;
 use weir_meter::{Meter, OffsetRange};
 use weir_proto::Problem;
 
-use super::{MeterPath, Tenant, find_meter};
+use super::{MeterPath, Tenant};
 use crate::error::QueryError;
 use crate::service::QueryService;
 
@@ -36,7 +36,8 @@ pub(super) async fn read(
     meter: MeterPath,
 ) -> Result<Json<Progress>, Problem> {
     let Path(id_or_slug) = meter?;
-    let meter = find_meter(&service, &namespace, &id_or_slug).await?;
+    // A deleted meter has no windows that could come on.
+    let meter = service.meter_for(&namespace, &id_or_slug, None).await?;
     let listing = service.parts.catalog.listing().await.map_err(QueryError::from)?;
     Ok(Json(Progress::new(&meter, &listing)))
 }

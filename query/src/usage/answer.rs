@@ -72,10 +72,11 @@ impl UsageAnswer {
         let counts = matches!(aggregation, Aggregation::Count | Aggregation::UniqueCount);
         if rows.is_empty() && counts && request.is_total() {
             // Nothing was counted, and that is a number too.
+            let (start, end) = window_of_nothing(request.from_us, request.to_us);
             rows.push(UsageRow {
                 value: "0".to_owned(),
-                window_start_us: request.from_us.unwrap_or(0),
-                window_end_us: request.to_us.unwrap_or(MINUTE_US),
+                window_start_us: start,
+                window_end_us: end,
                 subject: None,
                 groups: Vec::new(),
             });
@@ -100,6 +101,42 @@ impl UsageAnswer {
         match &self.zone {
             Some(zone) => format_zoned(time_us, zone),
             None => format_utc(time_us),
+        }
+    }
+}
+
+/// The window of a total over nothing: the first minute of 1970, or the bounds that were given; a bound
+/// that was not given is the minute beside the other, so that no window ends before it begins.
+fn window_of_nothing(from_us: Option<i64>, to_us: Option<i64>) -> (i64, i64) {
+    match (from_us, to_us) {
+        (Some(from), Some(to)) => (from, to),
+        (Some(from), None) => {
+            (from, from.saturating_sub(from.rem_euclid(MINUTE_US)).saturating_add(MINUTE_US))
+        }
+        (None, Some(to)) if to > 0 => (0, to),
+        (None, Some(to)) => (to.saturating_sub(MINUTE_US), to),
+        (None, None) => (0, MINUTE_US),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_of_nothing_is_never_inverted() {
+        let s = 1_000_000;
+        for (from, to, window) in [
+            (None, None, (0, 60)),
+            (Some(7), Some(9), (7, 9)),
+            (Some(7), None, (7, 60)),
+            (Some(120), None, (120, 180)),
+            (Some(1_767_225_630), None, (1_767_225_630, 1_767_225_660)),
+            (None, Some(30), (0, 30)),
+            (None, Some(0), (-60, 0)),
+        ] {
+            let got = window_of_nothing(from.map(|at| at * s), to.map(|at| at * s));
+            assert_eq!(got, (window.0 * s, window.1 * s), "{from:?} {to:?}");
         }
     }
 }

@@ -273,8 +273,10 @@ async fn refusals_are_problems() {
     }
     let (status, _, _) = world.request(Method::POST, "/api/v1/meters/tokens/query", &[], "").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
-    let large = " ".repeat(weir_query::BODY_BYTES_MAX + 1);
-    let (status, headers, _) = world.request(Method::POST, "/api/v1/meters/tokens/query", &[], &large).await;
+    let large = " ".repeat(QueryOptions::default().body_bytes_max + 1);
+    let (status, headers, body) =
+        world.request(Method::POST, "/api/v1/meters/tokens/query", &[], &large).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(headers["content-type"], "application/problem+json");
+    assert!(body.contains("1048576 bytes"), "{body}");
 }

@@ -10,6 +10,7 @@ use weir_catalog::{Catalog as _, MeterUpdate};
 use weir_meter::time::format_utc;
 use weir_meter::zone::Windows;
 use weir_meter::{Aggregation, Decimal};
+use weir_proto::Position;
 use weir_query::{Ask, QueryError, ReadOnly, UsageAnswer, UsageParams, UsageRequest};
 
 use crate::world::{NOW_US, Sent, World};
@@ -378,7 +379,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_meter_that_has_ended_loses_no_event() {
+async fn a_meter_that_has_ended_answers_for_its_time_only() {
     let mut world = World::new().await;
     let meter = world.meter("ended", Aggregation::Count, None, &[]).await;
     world.meter("other", Aggregation::Count, None, &[]).await;
@@ -386,13 +387,28 @@ async fn a_meter_that_has_ended_loses_no_event() {
     let sent = Sent { event_type: "t", subject: "s".to_owned(), time_us: NOW_US, data: None };
     world.take(0, std::slice::from_ref(&sent));
     world.flush(true).await;
+    let ended = meter.id.to_string();
+    let before = world.usage(&ended, "").await.unwrap();
     world.catalog.delete_meter(&world.namespace, "ended", NOW_US).await.unwrap();
+    let after = world.usage("other", "").await.unwrap().position;
     world.freeze().await;
     world.take(0, &[sent.clone(), sent]);
-    let ended = meter.id.to_string();
+    let ask = async |world: &World, position: Option<Position>| {
+        let ask = Ask { position, only: None };
+        world.service.usage(&world.namespace, &ended, UsageParams::default(), ask).await
+    };
     for _ in ["in the head", "at rest"] {
-        let answer = world.usage(&ended, "").await.unwrap();
-        assert_eq!(answer.rows.iter().map(|row| row.value.as_str()).collect::<Vec<_>>(), ["3"]);
+        for position in [None, Some(after.clone())] {
+            let error = ask(&world, position).await.unwrap_err();
+            assert!(
+                matches!(&error, QueryError::NotFound(text) if text.contains("was deleted at")),
+                "{error}"
+            );
+        }
+        let again = ask(&world, Some(before.position.clone())).await.unwrap();
+        assert_eq!(again.rows, before.rows);
+        let progress = world.get(&format!("/api/v1/info/progress/{ended}")).await;
+        assert_eq!(progress.0, StatusCode::NOT_FOUND, "{}", progress.1);
         world.flush(true).await;
     }
 }

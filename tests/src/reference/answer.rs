@@ -50,7 +50,7 @@ pub fn answer(events: &[Event], meter: &Meter, query: &Query) -> Vec<Row> {
         rows.push(Row {
             value: "0".to_owned(),
             window_start: from.unwrap_or(0),
-            window_end: to.unwrap_or(60),
+            window_end: to.unwrap_or(from.unwrap_or(0).div_euclid(60) * 60 + 60),
             subject: None,
             group_by: BTreeMap::new(),
         });

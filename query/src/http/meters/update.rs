@@ -5,18 +5,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::body::Body;
 use axum::extract::{Path, State};
+use http::HeaderMap;
 use serde::Deserialize;
 use weir_catalog::MeterUpdate;
 use weir_meter::Meter;
 use weir_meter::definition::{DefinitionDraft, check_definition};
 use weir_proto::Problem;
 
+use super::super::body::json_body;
 use super::super::{MeterPath, Tenant, find_meter};
-use super::{MeterBody, definition};
+use super::{MEMBERS, MeterBody, definition};
 use crate::error::QueryError;
+use crate::names::check_members;
 use crate::request::read_object;
 use crate::service::QueryService;
 
@@ -24,10 +26,13 @@ pub(crate) async fn update(
     State(service): State<Arc<QueryService>>,
     Tenant(namespace): Tenant,
     meter: MeterPath,
-    body: Result<Bytes, BytesRejection>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Json<MeterBody>, Problem> {
     let Path(id_or_slug) = meter?;
-    let change: MeterChange = read_object(&body?, "a change of a meter")?;
+    let body = json_body(&service, &headers, body).await?;
+    let change: MeterChange = read_object(&body, "a change of a meter")?;
+    check_members(&body, &MEMBERS)?;
     let meter = find_meter(&service, &namespace, &id_or_slug).await?;
     let update = change.update(&meter)?;
     let now_us = service.parts.clock.now_us();
