@@ -5,6 +5,8 @@
 mod faults;
 mod handle;
 mod node;
+#[cfg(feature = "simulated-sqlite")]
+pub mod sqlite;
 #[cfg(test)]
 mod tests;
 
