@@ -133,7 +133,9 @@ impl Look {
             Ok((_, seed)) => self.frames(&file, seed, length, next)?,
             // A crash came before the header was durable; nothing can be in it.
             Err(LogError::Damaged { .. })
-                if next.is_none() && length <= FILE_HEADER_BYTES as u64 && self.found.files > 1 =>
+                if next.is_none()
+                    && length <= FILE_HEADER_BYTES as u64
+                    && (self.found.files > 1 || expected.base_offset == 0) =>
             {
                 self.found.torn_bytes = self.found.torn_bytes.saturating_add(length);
             }

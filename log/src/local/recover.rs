@@ -24,6 +24,12 @@ pub(super) struct Recovered {
     pub(super) record_time_us: i64,
 }
 
+/// The file that is written to, not yet looked at.
+struct LastFile {
+    file: File,
+    base_offset: u64,
+}
+
 /// One file, read to the end of its last good frame.
 struct Scanned {
     file: File,
@@ -37,16 +43,25 @@ struct Scanned {
 pub(super) fn recover(disk: &Disk, folder: &Path, whose: &FileHeader) -> Result<Recovered, LogError> {
     disk.create_folders(folder).map_err(failed("cannot create the folder", folder))?;
     let mut bases = base_offsets(disk, folder)?;
-    let dropped = drop_unfinished_file(disk, folder, &mut bases)?;
-    let Some(last_base) = bases.pop() else {
+    let mut last = bases.pop().map(|base| open_last(disk, folder, base)).transpose()?;
+    let mut dropped = None;
+    if let Some(unfinished) = take_unfinished(&mut last, bases.is_empty())? {
+        let path = unfinished.file.path();
+        warn!(path = %path.display(), "the log removes a file that a crash left without its header");
+        // Durable before the first append, by the sync of the folder that ends a recovery.
+        disk.remove(path).map_err(failed("cannot remove", path))?;
+        dropped = Some(unfinished.base_offset);
+        last = bases.pop().map(|base| open_last(disk, folder, base)).transpose()?;
+    }
+    let Some(last) = last else {
         return begin(disk, folder, FileHeader { base_offset: 0, record_time_floor_us: i64::MIN, ..*whose });
     };
     let mut files = VecDeque::new();
     for (at, base) in bases.iter().enumerate() {
-        let next = bases.get(at + 1).copied().unwrap_or(last_base);
+        let next = bases.get(at + 1).copied().unwrap_or(last.base_offset);
         files.push_back(scan_finished(disk, folder, whose, *base, next)?);
     }
-    let last = scan_last(disk, folder, &FileHeader { base_offset: last_base, ..*whose })?;
+    let last = scan_last(last.file, &FileHeader { base_offset: last.base_offset, ..*whose })?;
     // The dropped file was begun only after everything before it was durable.
     if dropped.is_some_and(|base| base != last.next_offset) {
         return Err(hole(last.file.path(), last.info.bytes, last.next_offset));
@@ -102,35 +117,41 @@ fn base_offsets(disk: &Disk, folder: &Path) -> Result<Vec<u64>, LogError> {
     Ok(bases)
 }
 
-/// Removes the last file if a crash came before its header was durable: nothing can be in it. Gives
-/// its base offset if files remain that must end there.
-fn drop_unfinished_file(disk: &Disk, folder: &Path, bases: &mut Vec<u64>) -> Result<Option<u64>, LogError> {
-    let Some(&base) = bases.last() else { return Ok(None) };
-    let path = file_path(folder, base);
-    let file = disk.open(&path, Open::Read).map_err(failed("cannot open", &path))?;
-    let length = file.len().map_err(failed("cannot read", &path))?;
+/// Opens the last file of a partition. A killed process may leave bytes that are only in the page cache,
+/// and a failed sync pages that only look written. Readers are promised what is on the disk, so that is
+/// what gets read from here on.
+fn open_last(disk: &Disk, folder: &Path, base_offset: u64) -> Result<LastFile, LogError> {
+    let path = file_path(folder, base_offset);
+    let file = disk.open(&path, Open::Write).map_err(failed("cannot open", &path))?;
+    file.sync_all().map_err(failed("cannot sync", &path))?;
+    file.drop_cache();
+    Ok(LastFile { file, base_offset })
+}
+
+/// Takes the last file out if a crash came before its header was durable: nothing can be in it. `only`
+/// says that there is no file before it.
+fn take_unfinished(last: &mut Option<LastFile>, only: bool) -> Result<Option<LastFile>, LogError> {
+    let Some(LastFile { file, base_offset }) = last else { return Ok(None) };
+    let path = file.path();
+    let length = file.len().map_err(failed("cannot read", path))?;
     if length > FILE_HEADER_BYTES as u64 {
         return Ok(None);
     }
     let mut bytes = vec![0; length as usize];
-    file.read_exact_at(&mut bytes, 0).map_err(failed("cannot read", &path))?;
+    file.read_exact_at(&mut bytes, 0).map_err(failed("cannot read", path))?;
     if FileHeader::decode(&bytes) != Err(BadHeader::Damaged) {
         return Ok(None);
     }
-    if base > 0 && bases.len() == 1 {
+    if *base_offset > 0 && only {
         return Err(damaged(
-            &path,
+            path,
             0,
-            base,
+            *base_offset,
             "the file's header is not what was written, and the file before it is missing",
         ));
     }
-    warn!(path = %path.display(), bytes = length, "the log removes a file that a crash left without its header");
     metrics::torn(length);
-    // Durable before the first append, by the sync of the folder that ends a recovery.
-    disk.remove(&path).map_err(failed("cannot remove", &path))?;
-    bases.pop();
-    Ok(Some(base).filter(|_| !bases.is_empty()))
+    Ok(last.take())
 }
 
 /// Reads and compares a file's header.
@@ -215,14 +236,8 @@ fn read_frame_header(file: &File, byte: u64, length: u64) -> Result<Option<Frame
 }
 
 /// Reads the last file with all checksums and cuts off what a crash left of the last frame.
-fn scan_last(disk: &Disk, folder: &Path, expected: &FileHeader) -> Result<Scanned, LogError> {
-    let path = file_path(folder, expected.base_offset);
-    let file = disk.open(&path, Open::Write).map_err(failed("cannot open", &path))?;
-    // A killed process may leave frames that are only in the page cache, and a failed sync pages that
-    // only look written. Readers are promised what is on the disk, so that is what gets read here.
-    file.sync_all().map_err(failed("cannot sync", &path))?;
-    file.drop_cache();
-    let length = file.len().map_err(failed("cannot read", &path))?;
+fn scan_last(file: File, expected: &FileHeader) -> Result<Scanned, LogError> {
+    let length = file.len().map_err(failed("cannot read", file.path()))?;
     let (header, seed) = open_header(&file, expected)?;
     let mut scanned = Scanned {
         info: FileInfo::new(header.base_offset, seed, FILE_HEADER_BYTES as u64),
