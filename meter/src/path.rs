@@ -50,7 +50,9 @@ impl Path {
     }
 }
 
-/// The canonical spelling: names after dots where they can stand there, else quoted in brackets.
+/// The canonical spelling: names after dots, quoted where they have other characters than names may have. Of
+/// the two quotes it takes the one that needs fewer backslashes, so that no other spelling of the path is
+/// shorter (spaces and zeros aside) and the text is within the bounds of what is read.
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("$")?;
@@ -60,7 +62,10 @@ impl fmt::Display for Path {
                     write!(f, ".{key}")?
                 }
                 Step::Key(key) => {
-                    write!(f, "['{}']", key.replace('\\', "\\\\").replace('\'', "\\'"))?;
+                    let count = |quote: char| key.matches(quote).count();
+                    let quote = if count('\'') <= count('"') { '\'' } else { '"' };
+                    let escaped = key.replace('\\', "\\\\").replace(quote, &format!("\\{quote}"));
+                    write!(f, ".{quote}{escaped}{quote}")?;
                 }
                 Step::Index(index) => write!(f, "[{index}]")?,
                 Step::Any => f.write_str("[*]")?,
@@ -289,6 +294,23 @@ mod tests {
         assert!(error.to_string().len() < 200, "{error}");
         assert!(Path::parse(&format!("${}", ".a".repeat(32))).is_ok());
         assert!(Path::parse(&format!("${}", ".a".repeat(33))).is_err());
+    }
+
+    #[test]
+    fn the_canonical_text_of_the_longest_paths_is_within_bounds() {
+        let quotes = |dot: &str, quote: &str, inside: &str| {
+            format!("${dot}{quote}{}{quote}", inside.repeat((PATH_BYTES_MAX - 3 - dot.len()) / inside.len()))
+        };
+        for text in [
+            quotes(".", "\"", "'"),
+            quotes(".", "'", "\""),
+            quotes(".", "'", "-"),
+            quotes(".", "'", "\\\\"),
+            format!("${}", ".'-'".repeat(32)),
+        ] {
+            let path = Path::parse(&text).unwrap();
+            assert_eq!(Path::parse(&path.to_string()), Ok(path));
+        }
     }
 
     proptest! {
