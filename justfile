@@ -77,3 +77,7 @@ bench-queries folder="target/bench-data":
 # The binary to ship: thin LTO, one codegen unit
 dist:
     cargo build --profile dist -p weir
+
+# Hostile input for one reader, guided by coverage (docs/fuzzing.md has the targets): events, decimals, paths …
+fuzz target seconds="60" *args:
+    fuzz/run {{target}} {{seconds}} {{args}}
