@@ -18,6 +18,9 @@ pub(super) const PAYLOAD_BYTES_MAX: usize = 1 << 30;
 
 const FLAG_LZ4: u8 = 1;
 
+/// An LZ4 block never stands for more bytes than this for each of its own.
+const LZ4_RATIO_MAX: usize = 255;
+
 /// How the payload of a frame is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
@@ -155,6 +158,10 @@ pub(super) fn payload<'a>(header: &FrameHeader, frame: &'a [u8]) -> Result<Cow<'
     let raw = if header.flags & FLAG_LZ4 == 0 {
         Cow::Borrowed(bytes)
     } else {
+        // Memory is asked for by the length that the header names, so a few bytes must not name a gigabyte.
+        if raw_bytes > bytes.len().saturating_mul(LZ4_RATIO_MAX) {
+            return Err(BadFrame::Damaged("the payload is too short for the length that the frame names"));
+        }
         let raw = lz4_flex::block::decompress(bytes, raw_bytes)
             .map_err(|_| BadFrame::Damaged("the payload does not decompress"))?;
         Cow::Owned(raw)
