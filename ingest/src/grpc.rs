@@ -114,9 +114,17 @@ async fn take(
     };
 
     let options = *service.options();
+    // What a client is told is about its message; the five bytes around it are not its affair.
     let bytes_max = options.wire_bytes_max.saturating_add(frame::HEADER_BYTES);
     let mut reservation = service.budget().open();
-    let wire = receive::body_in_time(service, &parts.headers, &mut body, bytes_max, &mut reservation).await?;
+    let wire = receive::body_in_time(service, &parts.headers, &mut body, bytes_max, &mut reservation)
+        .await
+        .map_err(|error| match error {
+        IngestError::TooLarge { what, .. } => {
+            IngestError::TooLarge { what, bytes_max: options.wire_bytes_max }
+        }
+        other => other,
+    })?;
     let (message, mut reservation) = match frame::message(wire, encoding, options.wire_bytes_max)? {
         (message, None) => (message, reservation),
         (message, Some(encoding)) => receive::decoded_apart(service, message, encoding, reservation).await?,
