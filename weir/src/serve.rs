@@ -2,6 +2,7 @@
 
 mod health;
 mod http;
+mod listen;
 mod lock;
 mod metrics;
 mod parts;
@@ -27,6 +28,7 @@ use weir_store::StoreError;
 use crate::environment::{OsEntropy, SystemClock};
 use crate::settings::Settings;
 use health::Health;
+use listen::ListenerOptions;
 
 /// Bytes of records that are taken and folded in one step.
 const STEP_BYTES: usize = 512 * 1024;
@@ -156,6 +158,7 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
     let grpc = services::grpc(Arc::clone(&ingest)).await?;
     let api = http::router(routes, grpc, health::routes(Arc::clone(&health)), Arc::clone(&entropy));
 
+    let limits = listen::within_descriptors(services::listener(&settings));
     let stop_serving = CancellationToken::new();
     let stop_telemetry = CancellationToken::new();
     let listener = bind(settings.listen).await?;
@@ -168,13 +171,13 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
         telemetry_addr = listener.local_addr().ok();
         tracing::info!(address = ?telemetry_addr.unwrap_or(address), "serving metrics and probes");
         let routes = metrics::routes(prometheus).merge(health::routes(Arc::clone(&health)));
-        telemetry = Some(serve_routes(listener, routes, stop_telemetry.clone()));
+        telemetry = Some(serve_routes(listener, routes, limits, stop_telemetry.clone()));
     }
     let stop_folding = CancellationToken::new();
     let folding = tokio::spawn(watch_folding(service, stop_folding.clone(), Arc::clone(&health)));
     let stop_maintenance = CancellationToken::new();
     let maintaining = tokio::spawn(maintenance.run(stop_maintenance.clone()));
-    let servers = vec![serve_routes(listener, api, stop_serving.clone())];
+    let servers = vec![serve_routes(listener, api, limits, stop_serving.clone())];
     Ok(Running {
         addr,
         telemetry_addr,
@@ -256,13 +259,13 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
 }
 
-fn serve_routes(listener: TcpListener, routes: Router, stop: CancellationToken) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let served = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!(%error, "a listener stopped");
-        }
-    })
+fn serve_routes(
+    listener: TcpListener,
+    routes: Router,
+    limits: ListenerOptions,
+    stop: CancellationToken,
+) -> JoinHandle<()> {
+    tokio::spawn(listen::serve(listener, routes, limits, stop))
 }
 
 /// SIGTERM or Ctrl-C, whichever comes first.

@@ -102,12 +102,36 @@ settings! {
     log_segment_bytes: u64 = file_bytes("128 MiB"), "SIZE";
     /// Most bytes of events that wait for the log's disk. Beyond it, requests are answered 503.
     log_queue_bytes: usize = bytes("64 MiB"), "SIZE";
-    /// Largest body of a request, after decompression.
+    /// Largest body of a request with events, as it comes and after decompression.
     body_bytes_max: usize = bytes("16 MiB"), "SIZE";
+    /// Most bytes of such bodies that are held at one time, in any form. Beyond it, requests are
+    /// answered 503.
+    buffered_bytes_max: usize = bytes("512 MiB"), "SIZE";
+    /// Longest time that a client may take to send its body.
+    body_timeout: Duration = duration("30s"), "DURATION";
     /// Most events in one request.
     batch_events_max: usize = count("10000"), "COUNT";
     /// Largest event, as sent.
     event_bytes_max: usize = bytes("900000"), "SIZE";
+    /// Most attributes of one event, extensions among them.
+    attributes_max: usize = count("128"), "COUNT";
+    /// Longest attribute, and longest name of one.
+    attribute_bytes_max: usize = bytes("1024"), "SIZE";
+    /// Deepest nesting of objects and arrays, 1 to 128, the event itself being the first level.
+    nesting_max: usize = nesting("64"), "COUNT";
+    /// Most connections at one time. Another one takes the place of the one that has been idle longest,
+    /// or is answered 503 where none is. At most half of the files that the process may open.
+    connections_max: usize = count("4096"), "COUNT";
+    /// Longest time from a new connection to the end of its first request's headers.
+    header_timeout: Duration = duration("10s"), "DURATION";
+    /// Longest time that a connection stays without a request. Above that of any proxy in front.
+    idle_timeout: Duration = duration("2m"), "DURATION";
+    /// Longest time that a client may leave an answer unread.
+    write_timeout: Duration = duration("30s"), "DURATION";
+    /// Most bytes of a request's headers.
+    header_bytes_max: usize = header_bytes("64 KiB"), "SIZE";
+    /// Most requests at one time on one HTTP/2 connection. Others wait on the client's side.
+    streams_max: usize = count("200"), "COUNT";
     /// Queries that run at the same time. Others wait for their turn, within their deadline.
     query_concurrency: usize = count("4"), "COUNT";
     /// Longest time that a query may take, with its waiting.

@@ -4,13 +4,16 @@ use std::sync::OnceLock;
 
 use axum::Router;
 use axum::routing::get;
-use metrics::{Unit, describe_counter, describe_histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::ServeError;
 
 pub(super) const HTTP_REQUESTS: &str = "weir_http_requests_total";
 pub(super) const HTTP_SECONDS: &str = "weir_http_request_seconds";
+
+const CONNECTIONS: &str = "weir_http_connections";
+const HTTP_REFUSED: &str = "weir_http_refused_total";
 
 /// Bucket edges of every histogram of seconds: a tenth of a millisecond to ten seconds.
 const SECONDS: &[f64] =
@@ -27,6 +30,11 @@ pub(super) fn recorder() -> Result<PrometheusHandle, ServeError> {
                 .map_err(|error| error.to_string())?;
             describe_counter!(HTTP_REQUESTS, Unit::Count, "Requests, by route and status");
             describe_histogram!(HTTP_SECONDS, Unit::Seconds, "Time to answer, by route");
+            describe_gauge!(CONNECTIONS, "Connections that are open now.");
+            describe_counter!(
+                HTTP_REFUSED,
+                "Connections refused or ended by a bound, by the name of the bound's setting."
+            );
             weir_log::describe_metrics();
             weir_store::describe_metrics();
             weir_catalog::describe_metrics();
@@ -42,4 +50,13 @@ pub(super) fn recorder() -> Result<PrometheusHandle, ServeError> {
 /// `GET /metrics` in Prometheus' text format.
 pub(super) fn routes(handle: PrometheusHandle) -> Router {
     Router::new().route("/metrics", get(move || async move { handle.render() }))
+}
+
+pub(super) fn connections(open: usize) {
+    gauge!(CONNECTIONS).set(open as f64);
+}
+
+/// A connection met a bound.
+pub(super) fn connection_refused(limit: &'static str) {
+    counter!(HTTP_REFUSED, "limit" => limit).increment(1);
 }

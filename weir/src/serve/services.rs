@@ -15,6 +15,7 @@ use weir_proto::{FILE_DESCRIPTOR_SET, PositionKey};
 use weir_query::{LogEnds, QueryOptions, QueryParts, QueryService};
 
 use super::ServeError;
+use super::listen::ListenerOptions;
 use super::parts::Parts;
 use crate::settings::Settings;
 
@@ -24,10 +25,14 @@ pub(super) fn ingest(settings: &Settings, parts: &Parts, entropy: &Arc<dyn Entro
         events: EventLimits {
             batch_events_max: settings.batch_events_max,
             event_bytes_max: settings.event_bytes_max,
-            ..EventLimits::default()
+            attributes_max: settings.attributes_max,
+            attribute_bytes_max: settings.attribute_bytes_max,
+            depth_max: settings.nesting_max,
         },
         wire_bytes_max: settings.body_bytes_max,
         decoded_bytes_max: settings.body_bytes_max,
+        buffered_bytes_max: settings.buffered_bytes_max,
+        body_timeout: settings.body_timeout,
         ..IngestOptions::default()
     };
     let keys = IngestKeys {
@@ -36,6 +41,18 @@ pub(super) fn ingest(settings: &Settings, parts: &Parts, entropy: &Arc<dyn Entro
         incarnation: installation.incarnation,
     };
     IngestService::new(options, Arc::clone(&parts.log), keys, Arc::clone(entropy))
+}
+
+/// The bounds of everything that listens.
+pub(super) fn listener(settings: &Settings) -> ListenerOptions {
+    ListenerOptions {
+        connections_max: settings.connections_max,
+        header_timeout: settings.header_timeout,
+        idle_timeout: settings.idle_timeout,
+        write_timeout: settings.write_timeout,
+        header_bytes_max: settings.header_bytes_max,
+        streams_max: u32::try_from(settings.streams_max).unwrap_or(u32::MAX),
+    }
 }
 
 /// Only after the aggregator has recovered: it closes every writer that it finds open.

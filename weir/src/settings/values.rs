@@ -132,6 +132,17 @@ pub(super) mod fanout {
     pub(in crate::settings) use super::count::show;
 }
 
+pub(super) mod nesting {
+    pub(in crate::settings) fn parse(text: &str) -> Result<usize, String> {
+        match text.parse() {
+            Ok(count @ 1..=128) => Ok(count),
+            _ => Err("not a whole number from 1 to 128".to_owned()),
+        }
+    }
+
+    pub(in crate::settings) use super::count::show;
+}
+
 pub(super) mod partitions {
     pub(in crate::settings) fn parse(text: &str) -> Result<Option<u32>, String> {
         match text.parse() {
@@ -189,6 +200,17 @@ pub(super) mod bytes {
     pub(in crate::settings) fn show(value: &usize) -> toml::Value {
         super::file_bytes::show(&(*value as u64))
     }
+}
+
+pub(super) mod header_bytes {
+    pub(in crate::settings) fn parse(text: &str) -> Result<usize, String> {
+        match super::bytes::parse(text) {
+            Ok(bytes @ 8_192..=16_777_216) => Ok(bytes),
+            _ => Err("not a size from 8 KiB to 16 MiB".to_owned()),
+        }
+    }
+
+    pub(in crate::settings) use super::bytes::show;
 }
 
 /// Durations as people write them: `5m`, `1h 30m`, `250ms`.

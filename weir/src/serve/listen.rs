@@ -1,0 +1,129 @@
+//! Takes connections and serves the routes on them, within bounds: how many connections there are, how
+//! long each may keep the server waiting, and how much of one client's making is held. A client that
+//! meets a bound loses its connection; nobody else notices.
+
+mod connection;
+mod places;
+mod stall;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use weir_proto::Problem;
+
+use super::metrics;
+use places::{Place, Places};
+
+/// Bounds on connections; the settings of the same names say more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ListenerOptions {
+    pub(super) connections_max: usize,
+    pub(super) header_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+    pub(super) write_timeout: Duration,
+    pub(super) header_bytes_max: usize,
+    pub(super) streams_max: u32,
+}
+
+/// After an `accept` that failed for a reason that does not go away at once, such as no descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const FULL_RETRY_SECONDS: u32 = 1;
+/// Descriptors that connections leave to the log, the store and the catalog, whatever the settings say.
+const DESCRIPTORS_KEPT_MIN: usize = 64;
+
+/// Serves until `stop`, then finishes the requests that are under way.
+pub(super) async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    options: ListenerOptions,
+    stop: CancellationToken,
+) {
+    let places = Arc::new(Places::new(options.connections_max));
+    // Dropping it ends what is left of them.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => match places.take() {
+                    Some(place) => {
+                        connections.spawn(serve_one(stream, routes.clone(), options, place, stop.clone()));
+                    }
+                    None => turn_away(&stream),
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn serve_one(
+    stream: TcpStream,
+    routes: Router,
+    options: ListenerOptions,
+    place: Place,
+    stop: CancellationToken,
+) {
+    // Small answers should not wait for company.
+    let _ = stream.set_nodelay(true);
+    if let Some(limit) = connection::serve(stream, routes, options, &place, stop).await {
+        metrics::connection_refused(limit);
+    }
+}
+
+/// Says why in HTTP/1; a client of HTTP/2 sees the connection end. A fresh connection has room for
+/// this, so nothing waits.
+fn turn_away(stream: &TcpStream) {
+    metrics::connection_refused("connections_max");
+    let problem = Problem::unavailable(
+        "too-many-connections",
+        "this server has as many connections as it may; connect again in 1 s, or reuse connections",
+        FULL_RETRY_SECONDS,
+    );
+    let body = serde_json::to_string(&problem).unwrap_or_default();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: \
+         {FULL_RETRY_SECONDS}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let _ = stream.try_write(answer.as_bytes());
+    // What has come already is read: a connection closed over unread bytes is reset.
+    let _ = stream.try_read(&mut [0; 4096]);
+}
+
+/// Asks for as many descriptors as the process may have, and leaves at least half of them to files: a
+/// log that cannot begin a file because of connections would be a poor trade.
+pub(super) fn within_descriptors(options: ListenerOptions) -> ListenerOptions {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum || limit.maximum.is_none() {
+        let raised = rustix::process::Rlimit { current: limit.maximum, ..limit.clone() };
+        if limit.maximum.is_some() && setrlimit(Resource::Nofile, raised.clone()).is_ok() {
+            limit = raised;
+        }
+    }
+    let Some(descriptors) = limit.current.and_then(|most| usize::try_from(most).ok()) else { return options };
+    let room = (descriptors / 2).min(descriptors.saturating_sub(DESCRIPTORS_KEPT_MIN)).max(1);
+    if options.connections_max > room {
+        tracing::warn!(
+            connections_max = room,
+            descriptors,
+            "fewer connections than the settings allow: half of the descriptors are for files; raise the limit \
+             of open files"
+        );
+    }
+    ListenerOptions { connections_max: options.connections_max.min(room), ..options }
+}
+
+#[cfg(test)]
+mod tests;
