@@ -14,8 +14,12 @@ pub mod phase;
 mod queue;
 mod reader;
 mod recover;
+mod refusal;
+#[cfg(all(test, feature = "shuttle"))]
+mod schedules;
+mod sync;
 mod tail;
-#[cfg(test)]
+#[cfg(all(test, not(feature = "shuttle")))]
 mod tests;
 mod writer;
 
@@ -23,11 +27,8 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use weir_files::Disk;
 use weir_meter::OffsetRange;
@@ -42,13 +43,11 @@ pub use options::*;
 use partition::Partition;
 use payload::{NAMESPACE_BYTES_MAX, encoded_bytes};
 use queue::{Budget, Pending};
+use refusal::{Limit, Refusal};
+use sync::Mutex;
+use sync::atomic::{AtomicBool, Ordering};
+use sync::thread::{self, JoinHandle};
 use writer::{Broken, Writer};
-
-/// What to tell clients to wait when the queue is full: it empties with every sync.
-const QUEUE_RETRY_SECONDS: u32 = 1;
-
-/// What to tell clients to wait when the log is closing or broken.
-const CLOSED_RETRY_SECONDS: u32 = 30;
 
 /// The durable log in files of this machine. Dropping it waits for what it has begun to write.
 #[derive(Debug)]
@@ -142,10 +141,11 @@ impl LocalLog {
             next_offset: recovered.next_offset,
             record_time_us: recovered.record_time_us,
         };
-        let thread = std::thread::Builder::new()
-            .name(format!("weir-log-p{number}"))
-            .spawn(move || writer.run())
-            .map_err(|source| LogError::Io { context: "cannot start a log thread".to_owned(), source })?;
+        let thread =
+            thread::Builder::new()
+                .name(format!("weir-log-p{number}"))
+                .spawn(move || writer.run())
+                .map_err(|source| LogError::Io { context: "cannot start a log thread".to_owned(), source })?;
         self.partitions.push(partition);
         self.threads.lock().push(thread);
         Ok(())
@@ -184,14 +184,13 @@ impl LocalLog {
         Ok(parts)
     }
 
-    async fn append_parts(&self, batch: Vec<Record>) -> Result<Appended, AppendError> {
-        let parts = self.split(batch)?;
-        if let Some(reason) = self.unavailable() {
-            return Err(unavailable(&reason, CLOSED_RETRY_SECONDS));
+    async fn put(&self, parts: BTreeMap<u32, (Vec<Record>, usize)>) -> Result<Appended, Refusal> {
+        if let Some(refusal) = self.refusal() {
+            return Err(refusal);
         }
         let sizes: Vec<usize> = parts.values().map(|(_, bytes)| *bytes).collect();
         let Some(permits) = self.budget.admit(&sizes) else {
-            return Err(unavailable("its queue is full", QUEUE_RETRY_SECONDS));
+            return Err(Refusal::new(Limit::Queue, "its queue is full"));
         };
         let mut answers = Vec::with_capacity(parts.len());
         for ((number, (records, bytes)), permit) in parts.into_iter().zip(permits) {
@@ -199,17 +198,24 @@ impl LocalLog {
             let pending = Pending { records, bytes, permit, answer };
             let partition = self.partitions.get(number as usize);
             if partition.is_none_or(|partition| partition.queue.push(pending).is_err()) {
-                return Err(unavailable("the log is closed", CLOSED_RETRY_SECONDS));
+                return Err(Refusal::closed());
             }
             answers.push(answered);
         }
         let mut ranges: Vec<OffsetRange> = Vec::with_capacity(answers.len());
         for answered in answers {
-            let range =
-                answered.await.map_err(|_| unavailable("its thread has stopped", CLOSED_RETRY_SECONDS))?;
+            let range = answered.await.map_err(|_| Refusal::new(Limit::Broken, "its thread has stopped"))?;
             ranges.push(range?);
         }
         Ok(Appended { ranges })
+    }
+
+    /// Why nothing is taken from now on.
+    fn refusal(&self) -> Option<Refusal> {
+        if let Some(reason) = self.broken.get() {
+            return Some(Refusal::new(Limit::Broken, reason));
+        }
+        self.closed.load(Ordering::Acquire).then(Refusal::closed)
     }
 
     /// Takes no more requests; the threads end once they have written what waits.
@@ -233,11 +239,11 @@ impl Log for LocalLog {
     }
 
     async fn append(&self, batch: Vec<Record>) -> Result<Appended, AppendError> {
-        let appended = self.append_parts(batch).await;
-        if let Err(AppendError::Unavailable { .. }) = &appended {
-            metrics::unavailable();
-        }
-        appended
+        let parts = self.split(batch).inspect_err(|_| metrics::refused("append_bytes"))?;
+        self.put(parts).await.map_err(|refusal| {
+            metrics::refused(refusal.limit.name());
+            refusal.into()
+        })
     }
 
     /// For a partition that does not exist, a channel that stays at 0 and is closed.
@@ -267,8 +273,7 @@ impl Log for LocalLog {
     }
 
     fn unavailable(&self) -> Option<String> {
-        let closed = || self.closed.load(Ordering::Acquire).then(|| "the log is closed".to_owned());
-        self.broken.get().cloned().or_else(closed)
+        self.refusal().map(|refusal| refusal.reason)
     }
 
     async fn close(&self) {
@@ -291,10 +296,6 @@ fn join(threads: Vec<JoinHandle<()>>) {
     for thread in threads {
         let _ = thread.join();
     }
-}
-
-fn unavailable(reason: &str, retry_after_seconds: u32) -> AppendError {
-    AppendError::Unavailable { reason: reason.to_owned(), retry_after_seconds }
 }
 
 async fn blocking<T: Send + 'static>(

@@ -9,7 +9,7 @@ const FDATASYNC: &str = "weir_log_fdatasync_seconds";
 const QUEUE: &str = "weir_log_queue_bytes";
 const TORN: &str = "weir_log_torn_bytes_total";
 const CUT: &str = "weir_log_cut_bytes_total";
-const UNAVAILABLE: &str = "weir_log_unavailable_total";
+const REFUSED: &str = "weir_log_refused_total";
 
 /// Gives every metric of the log its help text. Call it once, after a recorder is installed.
 pub fn describe_metrics() {
@@ -25,8 +25,8 @@ pub fn describe_metrics() {
         "Bytes of files dropped because everything in them lies below the cut"
     );
     describe_counter!(
-        UNAVAILABLE,
-        "Appends answered with unavailable: queue full, disk full, log broken or closed"
+        REFUSED,
+        "Appends that were not taken, by limit: append_bytes, queue_bytes, disk (a write failed: mostly it is full), broken or closed"
     );
 }
 
@@ -52,6 +52,6 @@ pub(crate) fn cut(bytes: u64) {
     counter!(CUT).increment(bytes);
 }
 
-pub(crate) fn unavailable() {
-    counter!(UNAVAILABLE).increment(1);
+pub(crate) fn refused(limit: &'static str) {
+    counter!(REFUSED, "limit" => limit).increment(1);
 }

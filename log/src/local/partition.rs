@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::sync::watch;
 use weir_files::Disk;
 
@@ -15,6 +14,7 @@ use super::payload::{Frame, Gathered};
 use super::queue::Queue;
 use super::reader::{Cursors, Source};
 use super::recover::Recovered;
+use super::sync::Mutex;
 use super::tail::Tail;
 use crate::record::LoggedRecord;
 use crate::{LogError, metrics};

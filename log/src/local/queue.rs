@@ -3,14 +3,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 
-use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 use weir_meter::OffsetRange;
 
-use crate::AppendError;
+use super::refusal::Refusal;
+use super::sync::atomic::{AtomicUsize, Ordering};
+use super::sync::{Condvar, Mutex, mpsc};
 use crate::metrics;
 use crate::record::Record;
 
@@ -21,7 +20,7 @@ pub(super) struct Pending {
     /// Encoded bytes of the records.
     pub(super) bytes: usize,
     pub(super) permit: Permit,
-    pub(super) answer: oneshot::Sender<Result<OffsetRange, AppendError>>,
+    pub(super) answer: oneshot::Sender<Result<OffsetRange, Refusal>>,
 }
 
 /// What the log thread does next.
@@ -70,7 +69,7 @@ struct State {
 
 impl Pending {
     /// Gives the room back first: a client that sends its next request at once finds it free.
-    pub(super) fn answer(self, result: Result<OffsetRange, AppendError>) {
+    pub(super) fn answer(self, result: Result<OffsetRange, Refusal>) {
         drop(self.permit);
         // Nobody listens if the request was given up; its records count all the same.
         let _ = self.answer.send(result);
@@ -136,7 +135,7 @@ impl Queue {
             if state.closed {
                 return None;
             }
-            self.wake.wait(&mut state);
+            state = self.wake.wait(state);
         }
         if let Some(retire) = state.retire.take() {
             return Some(Work::Retire(retire));

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use weir_files::{Disk, File, Open};
 
 use super::error::{failed, frame_error};
 use super::files::{Files, Place, file_path};
 use super::frame::{BadFrame, FRAME_HEADER_BYTES, FrameHeader, check_frame, payload};
 use super::payload::{Frame, Gathered, decode_records};
+use super::sync::Mutex;
 use crate::LogError;
 use crate::record::LoggedRecord;
 

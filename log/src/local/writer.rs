@@ -19,14 +19,10 @@ use super::payload::{Frame, encode_record};
 use super::phase::{self, Lane, Phase};
 use super::queue::{Pending, Work};
 use super::recover::create_file;
+use super::refusal::{Limit, Refusal};
+use super::sync::thread;
 use crate::record::LoggedRecord;
-use crate::{AppendError, LogError, metrics};
-
-/// What to tell clients to wait after a failed write (a full disk is seldom empty again at once).
-const FAILED_RETRY_SECONDS: u32 = 5;
-
-/// What to tell clients to wait when only a restart helps.
-const BROKEN_RETRY_SECONDS: u32 = 30;
+use crate::{LogError, metrics};
 
 /// Why a log takes no more appends until it is opened again; shared by all of its partitions.
 pub(super) type Broken = Arc<OnceLock<String>>;
@@ -71,7 +67,7 @@ impl Writer {
                 }
             };
             if let Some(reason) = self.broken.get() {
-                refuse(group, reason, BROKEN_RETRY_SECONDS);
+                refuse(group, &Refusal::new(Limit::Broken, reason));
                 continue;
             }
             phase::enter(Lane::Log, Phase::Append);
@@ -80,10 +76,10 @@ impl Writer {
                 Ok((header, bytes)) => self.acknowledge(group, &header, bytes),
                 Err(Failure::Refused(reason)) => {
                     warn!(partition = self.partition.number, reason, "the log could not write a group");
-                    refuse(group, &reason, FAILED_RETRY_SECONDS);
+                    refuse(group, &Refusal::new(Limit::Disk, reason));
                 }
                 Err(Failure::Broken(reason)) => {
-                    refuse(group, self.break_with(reason), BROKEN_RETRY_SECONDS);
+                    refuse(group, &Refusal::new(Limit::Broken, self.break_with(reason)));
                 }
             }
             phase::enter(Lane::Log, Phase::Idle);
@@ -270,10 +266,10 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         let left = self.partition.queue.abandon();
-        if std::thread::panicking() {
+        if thread::panicking() {
             self.broken.get_or_init(|| "the log thread has failed; restart this process".to_owned());
         }
-        refuse(left, "the log is closed", BROKEN_RETRY_SECONDS);
+        refuse(left, &Refusal::closed());
     }
 }
 
@@ -281,8 +277,8 @@ fn describe(error: &LogError) -> String {
     error.to_string()
 }
 
-fn refuse(group: Vec<Pending>, reason: &str, retry_after_seconds: u32) {
+fn refuse(group: Vec<Pending>, refusal: &Refusal) {
     for pending in group {
-        pending.answer(Err(AppendError::Unavailable { reason: reason.to_owned(), retry_after_seconds }));
+        pending.answer(Err(refusal.clone()));
     }
 }

@@ -1,10 +1,14 @@
 //! What a crash leaves is cut off; what anything else did to the files is named and stops the start.
 
+use std::path::{Path, PathBuf};
+
+use weir_files::Open;
 use weir_log::local::Compression;
 use weir_log::{Log, LogError};
 use weir_meter::InstallationId;
 
-use crate::fixture::{Fixture, append_each, assert_holds, change, length};
+use crate::fixture::{Fixture, append_each, assert_holds, change, length, record};
+use crate::machine::Machine;
 
 /// Bytes at which the file header and then each frame ends, by the length fields.
 fn frame_ends(bytes: &[u8]) -> Vec<usize> {
@@ -177,4 +181,108 @@ async fn damage_in_an_earlier_file_is_named_when_it_is_read() {
         other => panic!("{other:?}"),
     }
     assert_eq!(log.read(0, 2, 1).await.unwrap()[0].offset, 2, "what is good can still be read");
+}
+
+/// A log of three files, as bytes.
+async fn small_log(compression: Compression) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut machine = Machine::new(1);
+    machine.options.segment_bytes_max = 600;
+    machine.options.compression = compression;
+    append_each(&machine.open(), 0..6).await;
+    let files: Vec<_> =
+        machine.files().into_iter().map(|path| (path.clone(), machine.contents(&path))).collect();
+    assert_eq!(files.len(), 3);
+    files
+}
+
+/// A new disk with these files, one of them changed.
+fn changed(files: &[(PathBuf, Vec<u8>)], which: usize, change: impl FnOnce(&mut Vec<u8>)) -> Machine {
+    let machine = Machine::new(1);
+    let disk = machine.disk.disk();
+    disk.create_folders("/data/log/e1/p0".as_ref()).unwrap();
+    for (path, bytes) in files {
+        disk.open(path, Open::CreateNew).unwrap().write_all_at(bytes, 0).unwrap();
+    }
+    let (path, mut bytes) = files[which].clone();
+    change(&mut bytes);
+    machine.disk.set_contents(&path, &bytes).unwrap();
+    machine
+}
+
+/// Every bit of every file: headers, lengths, checksums, counts, offsets, times and payloads. What was durable
+/// is there as it was sent, or its loss is told with its file and place; only what can pass for the
+/// unfinished end of the last append is cut off.
+#[tokio::test]
+async fn no_flipped_bit_loses_a_record_in_silence() {
+    for compression in [Compression::None, Compression::Lz4] {
+        let files = small_log(compression).await;
+        for (which, (path, bytes)) in files.iter().enumerate() {
+            let ends = frame_ends(bytes);
+            let base: u64 = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+            for at in 0..bytes.len() {
+                let frame = ends.iter().rposition(|end| *end <= at);
+                let begins = frame.map_or(0, |frame| ends[frame] as u64);
+                let hit = base + frame.unwrap_or(0) as u64;
+                let torn = which == 2 && frame == Some(ends.len() - 2);
+                let machine = changed(&files, which, |bytes| bytes[at] ^= 1 << ((at + base as usize) % 8));
+                let place = format!("{compression:?}, byte {at} of {}", path.display());
+
+                let found = machine.inspect();
+                assert_eq!(found.problems.is_empty(), torn, "{place}: {:?}", found.problems);
+                assert_eq!(found.torn_bytes > 0, torn, "{place}");
+                assert!(torn || found.problems.iter().any(|problem| names(problem, path, begins)), "{place}");
+
+                match machine.try_open() {
+                    Ok(log) => {
+                        assert!(torn || (which < 2 && frame.is_some()), "{place} was not noticed");
+                        for offset in 0..6 {
+                            match log.read(0, offset, 1).await {
+                                Ok(records) if records.is_empty() => {
+                                    assert!(torn && offset == hit, "{place}")
+                                }
+                                Ok(records) => assert_eq!(records[0].record, record(offset, 100), "{place}"),
+                                Err(error) => {
+                                    assert!(offset == hit && names(&error, path, begins), "{place}: {error}");
+                                }
+                            }
+                        }
+                        if !torn {
+                            log.read(0, hit, 1).await.unwrap_err();
+                        }
+                    }
+                    Err(error) => assert!(!torn && names(&error, path, begins), "{place}: {error}"),
+                }
+            }
+        }
+    }
+}
+
+/// The error tells the file, and the place or one after it: a wrong length leads on.
+fn names(error: &LogError, file: &Path, from: u64) -> bool {
+    match error {
+        LogError::Damaged { path, byte, .. } | LogError::Hole { path, byte, .. } => {
+            Path::new(path) == file && *byte >= from
+        }
+        _ => false,
+    }
+}
+
+#[tokio::test]
+async fn zeros_and_garbage_from_any_byte_of_the_last_frame_are_torn() {
+    let files = small_log(Compression::None).await;
+    let ends = frame_ends(&files[2].1);
+    for at in ends[ends.len() - 2]..ends[ends.len() - 1] {
+        for fill in [0, 0x5a] {
+            let machine = changed(&files, 2, |bytes| {
+                bytes[at..].fill(fill);
+                bytes.resize(bytes.len() + at % 700, fill);
+            });
+            let log = machine.open();
+            assert_eq!(*log.durable_end(0).borrow(), 5, "from byte {at}");
+            append_each(&log, 5..8).await;
+            assert_holds(&log, 0..8).await;
+            drop(log);
+            assert_holds(&machine.open(), 0..8).await;
+        }
+    }
 }
