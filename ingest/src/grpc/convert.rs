@@ -152,6 +152,36 @@ fn rfc3339(timestamp: &Timestamp) -> Result<String, String> {
 mod tests {
     use super::*;
 
+    fn bounds() -> Bounds {
+        Bounds { events: EventLimits::default(), bytes_max: 1_000 }
+    }
+
+    #[test]
+    fn fields_of_later_versions_are_skipped_and_broken_ones_named() {
+        let event = CloudEvent { id: "a".to_owned(), ..CloudEvent::default() }.encode_to_vec();
+        let framed = [&[0x0A, event.len() as u8][..], &event].concat();
+        let plain = render(framed.clone().into(), bounds()).unwrap();
+        // A number, a text and a fixed word of fields 2 to 4, which no version has so far.
+        let later = [0x10, 7, 0x1A, 2, b'x', b'y', 0x25, 1, 2, 3, 4];
+        let more = [&later[..], &framed, &later].concat();
+        assert_eq!(render(more.into(), bounds()).unwrap(), plain);
+        for broken in [&[0x0A, 3, 1][..], &[0x08, 1], &[0x1A, 9], &[0x0A, 1, 0xFF], &[0xFF; 20]] {
+            let all = [&framed, broken].concat();
+            let refused = render(all.into(), bounds());
+            let Err(IngestError::Invalid(invalid)) = refused else { panic!("{broken:?}: {refused:?}") };
+            assert_eq!(invalid.index, Some(1), "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn events_are_counted_before_they_are_decoded() {
+        let two = EventLimits { batch_events_max: 2, ..EventLimits::default() };
+        let render = |count| render([0x0A, 0].repeat(count).into(), Bounds { events: two, ..bounds() });
+        assert!(render(2).is_ok());
+        let Err(IngestError::Invalid(invalid)) = render(3) else { panic!("three were taken") };
+        assert_eq!(invalid.limit, Some(weir_meter::event::EventLimit::BatchEvents));
+    }
+
     #[test]
     fn timestamps_are_written_in_rfc_3339() {
         let write = |seconds, nanos| rfc3339(&Timestamp { seconds, nanos });
