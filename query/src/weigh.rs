@@ -1,10 +1,10 @@
-//! How heavy a question is, told before its turn from what is listed, without reading anything: about how
-//! many bytes of segments its plan would read. The head is left out, as it is in memory and bounded.
+//! How heavy a question is, told before its turn and without reading anything: about how many bytes of
+//! segments its plan would read, and about as many for what the head has. What was looked at for it is let
+//! go before the question waits, so that waiting keeps nothing of the head.
 
 use jiff::tz::TimeZone;
-use weir_catalog::Listing;
-use weir_meter::Meter;
 use weir_meter::segment::{Segment, SegmentKind};
+use weir_meter::{Generation, Meter};
 use weir_store::{RowSource, WindowSource};
 
 use crate::error::QueryError;
@@ -19,6 +19,8 @@ use crate::service::QueryService;
 const TOUCHED_BYTES: u64 = 32 << 10;
 /// What one subject takes of a segment, as windows of a subject lie together.
 const SUBJECT_BYTES: u64 = 128 << 10;
+/// What a window or a row of the head counts for: about what it takes at rest.
+const IN_HEAD_BYTES: u64 = 64;
 /// The event list reads times and coordinates of all rows in its range, and the rest of a few.
 const LISTED_PART: u64 = 8;
 
@@ -29,11 +31,11 @@ impl QueryService {
         request: &UsageRequest,
         ask: &Ask,
     ) -> Result<Weight, QueryError> {
-        let listing = self.parts.catalog.listing().await?;
-        let subjects = request.subjects.as_ref().map(Vec::len);
+        let (shelf, _) = self.shelf(&[meter.key()]).await?;
+        let subjects = request.subjects.as_ref().map_or(usize::MAX, Vec::len);
         // What cannot be planned fails in its turn, with its reason.
-        let bytes = at_rest(meter, request, ask, &listing)
-            .map_or(u64::MAX, |plan| bytes(&plan, subjects.unwrap_or(usize::MAX)));
+        let bytes =
+            planned(meter, request, ask, &shelf).map_or(u64::MAX, |plan| bytes(&plan, meter.key(), subjects));
         Ok(self.weight(bytes))
     }
 
@@ -51,9 +53,7 @@ impl QueryService {
     }
 }
 
-/// The plan of a question as if there were no head.
-fn at_rest(meter: &Meter, request: &UsageRequest, ask: &Ask, listing: &Listing) -> Option<Plan> {
-    let shelf = Shelf::new(&[], listing).ok()?;
+fn planned(meter: &Meter, request: &UsageRequest, ask: &Ask, shelf: &Shelf) -> Option<Plan> {
     let at_position = ask.exactly().and_then(|position| shelf.ends_at(position.epoch, &position.offsets));
     let zone = request.zone.clone().unwrap_or(TimeZone::UTC);
     let times = TimeRange::new(request.from_us, request.to_us);
@@ -63,22 +63,29 @@ fn at_rest(meter: &Meter, request: &UsageRequest, ask: &Ask, listing: &Listing) 
         windows: ask.only != Some(ReadOnly::Rows) && request.properties.is_empty(),
         ends: at_position.unwrap_or_else(|| shelf.ends()),
     };
-    planner::plan(meter, &shelf, &scope).ok()
+    planner::plan(meter, shelf, &scope).ok()
 }
 
-fn bytes(plan: &Plan, subjects: usize) -> u64 {
+fn bytes(plan: &Plan, generation: Generation, subjects: usize) -> u64 {
     let of_subjects = SUBJECT_BYTES.saturating_mul(subjects as u64);
+    let in_head = |count: usize| IN_HEAD_BYTES.saturating_mul(count as u64);
     let mut sum = 0_u64;
     for part in &plan.windows {
         for source in part.sources.iter().chain(&part.members) {
-            let WindowSource::Segment(segment) = source else { continue };
-            sum = sum.saturating_add(within(segment, &part.times).min(of_subjects));
+            sum = sum.saturating_add(match source {
+                WindowSource::Segment(segment) => within(segment, &part.times).min(of_subjects),
+                WindowSource::Piece(piece) => {
+                    in_head(piece.windows_of(generation).map_or(0, |found| found.windows.len()))
+                }
+            });
         }
     }
     for part in &plan.rows {
         for source in &part.sources {
-            let RowSource::Segment(segment) = source else { continue };
-            sum = sum.saturating_add(within(segment, &part.times));
+            sum = sum.saturating_add(match source {
+                RowSource::Segment(segment) => within(segment, &part.times),
+                RowSource::Piece(piece) => in_head(piece.rows.iter().map(|step| step.len()).sum()),
+            });
         }
     }
     sum
