@@ -12,9 +12,9 @@ use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
 use tokio::sync::{Mutex, MutexGuard};
 use tracing::Instrument as _;
 
-use super::migrations;
 use super::snapshot::{self, Snapshot};
 use super::{SqliteOptions, Storage};
+use super::{file, migrations};
 use crate::CatalogError;
 
 /// What may be done with the file.
@@ -42,6 +42,20 @@ pub(super) struct Database {
 struct Side {
     connection: Option<SqliteConnection>,
     closed: bool,
+    journal: Journal,
+}
+
+/// What is known of the journal's contents. A sync that failed may leave a transaction in it that can be
+/// read and will never be on the disk; what is appended to that would be lost with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Journal {
+    /// Another process has written it.
+    #[default]
+    Inherited,
+    /// A COMMIT has failed.
+    Doubtful,
+    /// Every commit in it is durable.
+    Sound,
 }
 
 /// The turn to write. While it is held nobody else changes anything.
@@ -64,12 +78,15 @@ impl Database {
         }
     }
 
-    /// Refuses another program's database before any setting of ours is written to it.
+    /// Refuses what is another program's or a newer one's, before any setting of ours is written to it. A
+    /// journal that was left there is only read: a newer program's is for that one to move into the file.
     pub(super) async fn probe(&self) -> Result<(), CatalogError> {
-        let mut connection = self.plain().connect().await.map_err(failed("open"))?;
-        let checked = migrations::is_catalog(&mut connection, &self.path.display().to_string()).await;
+        let left = file::has_beside(&self.storage.disk, &self.path, "-wal");
+        let plain = self.plain().read_only(left);
+        let mut connection = plain.connect().await.map_err(failed("open"))?;
+        let checked = migrations::check_startable(&mut connection, &self.path.display().to_string()).await;
         connection.close().await.map_err(failed("close"))?;
-        checked.map(drop)
+        checked
     }
 
     /// Refuses what cannot be written to, before any setting of ours is.
@@ -114,6 +131,11 @@ impl Database {
                 self.path.display()
             )));
         }
+        // The journal has just been made. SQLite syncs its name too, but takes no notice if that fails.
+        self.storage.disk.sync_name(&self.path).map_err(|error| CatalogError::Database {
+            context: "sync the folder",
+            reason: error.to_string(),
+        })?;
         Ok(connection)
     }
 
@@ -125,6 +147,12 @@ impl Database {
                 self.path.display()
             )));
         }
+        let mut writing = self.turn().await?;
+        writing.side.begin_journal().await?;
+        Ok(writing)
+    }
+
+    async fn turn(&self) -> Result<Writing<'_>, CatalogError> {
         let mut side = self.write.lock().await;
         side.check_open()?;
         if side.connection.is_none() {
@@ -149,7 +177,7 @@ impl Database {
             None if self.access == Access::ReadOnly => {
                 self.read(async |connection| snapshot::load(connection).await.map(Arc::new)).await
             }
-            None => Ok(self.writing().await?.snapshot),
+            None => Ok(self.turn().await?.snapshot),
         }
     }
 
@@ -203,6 +231,27 @@ impl Side {
             reason: "there is no connection to the database".to_owned(),
         })
     }
+
+    /// Before the first write, and after a failed one: moves what the journal holds into the file, syncs
+    /// that, and begins the journal anew, so that every later commit stands on durable ground.
+    async fn begin_journal(&mut self) -> Result<(), CatalogError> {
+        if self.journal == Journal::Sound {
+            return Ok(());
+        }
+        let busy: i64 = scalar(self.connection()?, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
+        if busy != 0 && self.journal == Journal::Doubtful {
+            return Err(CatalogError::Database {
+                context: "begin the journal anew",
+                reason: "a commit has failed before, and another program reads the file; end that one"
+                    .to_owned(),
+            });
+        }
+        if busy != 0 {
+            tracing::warn!("another program reads the catalog; its journal is continued and not begun anew");
+        }
+        self.journal = Journal::Sound;
+        Ok(())
+    }
 }
 
 impl Writing<'_> {
@@ -232,6 +281,7 @@ impl Writing<'_> {
             }
             Err(error) => {
                 self.side.connection = None;
+                self.side.journal = Journal::Doubtful;
                 self.database.published.store(None);
                 Err(failed("commit")(error))
             }

@@ -106,6 +106,17 @@ pub(super) async fn check_usable(
     Ok(applied.len())
 }
 
+/// A catalog of this version or an older one, or an empty database.
+pub(super) async fn check_startable(
+    connection: &mut SqliteConnection,
+    path: &str,
+) -> Result<(), CatalogError> {
+    if is_catalog(connection, path).await? {
+        check_known(&applied(connection).await?, MIGRATIONS, path)?;
+    }
+    Ok(())
+}
+
 /// Makes an empty database a catalog; refuses another program's.
 async fn claim(tx: &mut Transaction<'_, Sqlite>, path: &str) -> Result<(), CatalogError> {
     if is_catalog(tx, path).await? {

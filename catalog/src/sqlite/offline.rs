@@ -156,12 +156,8 @@ async fn copy_into(database: &Database, part: &Path) -> Result<(), CatalogError>
     database.storage.disk.open(part, Open::Read).and_then(|file| file.sync_all()).map_err(|error| {
         CatalogError::Unusable(format!("the copy {} cannot be made durable: {error}", part.display()))
     })?;
-    let copy = Database::new(
-        database.storage.clone(),
-        part.to_owned(),
-        database.options.clone(),
-        Access::ReadOnly,
-    );
+    let copy =
+        Database::new(database.storage.clone(), part.to_owned(), database.options.clone(), Access::ReadOnly);
     let found: String = copy
         .read(async |connection| {
             migrations::check_newest(connection, name).await?;

@@ -1,6 +1,8 @@
 //! The suite against SQLite, and what only concerns its file.
 
+mod format;
 mod offline;
+mod power;
 
 use std::fs;
 use std::path::PathBuf;
@@ -173,17 +175,6 @@ async fn a_catalog_of_the_first_version_goes_on() {
     assert_eq!((listing.frontier(0, 0), listing.segments[0].new.dropped_rows), (5, 0));
     assert_eq!(catalog.commit(flush(writer(1), 2, range(0, 5, 9))).await.unwrap(), CommitOutcome::Committed);
     assert!(place.try_open().await.unwrap().integrity().await.is_empty());
-}
-
-#[tokio::test]
-async fn a_newer_schema_is_refused_and_left_alone() {
-    let place = SqlitePlace::new();
-    place.open().await.close().await;
-    place.execute("INSERT INTO migrations VALUES (3, 'to come', zeroblob(32), 0)").await;
-    let before = fs::read(place.path()).unwrap();
-    let text = place.refusal().await;
-    assert!(text.contains("version 3") && text.contains("knows 2") && text.contains("restore"), "{text}");
-    assert_eq!(fs::read(place.path()).unwrap(), before);
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ pub(super) struct Opened {
     name_to_sync: Option<PathBuf>,
     /// Of a main database alone.
     database: Option<Arc<Database>>,
+    writable: bool,
     level: Level,
     holding: Option<Holding>,
 }
@@ -41,6 +42,7 @@ impl Opened {
             bytes,
             name_to_sync: None,
             database: None,
+            writable: true,
             level: Level::None,
             holding: None,
         };
@@ -50,6 +52,7 @@ impl Opened {
         };
         let (file, flags) = open_file(&machine, path, flags)?;
         let mut opened = opened(Arc::clone(&machine), Bytes::OnDisk(file));
+        opened.writable = flags & ffi::SQLITE_OPEN_READWRITE != 0;
         let journal = ffi::SQLITE_OPEN_MAIN_JOURNAL | ffi::SQLITE_OPEN_SUPER_JOURNAL | ffi::SQLITE_OPEN_WAL;
         if flags & ffi::SQLITE_OPEN_CREATE != 0 && flags & journal != 0 {
             opened.name_to_sync = Some(path.to_path_buf());
@@ -138,7 +141,11 @@ impl Opened {
         }
     }
 
+    /// As for Unix, a file that is open for reading only cannot be locked for more.
     pub(super) fn lock(&mut self, wanted: Level) -> Result<(), c_int> {
+        if wanted > Level::Shared && !self.writable {
+            return Err(ffi::SQLITE_IOERR_LOCK);
+        }
         match &self.database {
             Some(database) => {
                 database.locks.lock().raise(&mut self.level, wanted).map_err(|_| ffi::SQLITE_BUSY)

@@ -1,0 +1,121 @@
+//! The format on disk: a file of each version is kept, and what a newer program has written is refused.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use sqlx::Connection as _;
+use weir_catalog::{Catalog, CatalogError, CommitOutcome, MeterUpdate, Swap, Wide};
+use weir_files::simulated::SimulatedDisk;
+use weir_meter::Generation;
+use weir_meter::segment::{Generations, NewSegment};
+
+use super::SqlitePlace;
+use super::power::Machine;
+use crate::place::{
+    Place, at, draft, flush, members, meter_id, namespace, range, rows, segment, windows, writer,
+};
+
+/// Something in each table.
+async fn tell(catalog: &dyn Catalog) {
+    let default = namespace("default");
+    catalog.ensure_epoch("log", 2, 35 * 86_400, at(0)).await.unwrap();
+    for number in 1..4 {
+        catalog.open_writer(writer(number), at(1)).await.unwrap();
+        catalog.create_meter(&default, draft(&format!("m{number}")), meter_id(number), at(2)).await.unwrap();
+    }
+    catalog.close_writer(writer(3), at(3)).await.unwrap();
+    let group_by = BTreeMap::from([("region".to_owned(), "$.region".to_owned())]);
+    let update = MeterUpdate { name: Some("Zweiter".to_owned()), group_by, ..MeterUpdate::default() };
+    catalog.update_meter(&default, "m2", update, at(4)).await.unwrap();
+    catalog.delete_meter(&default, "m3", at(5)).await.unwrap();
+    let generation = Generation { meter: meter_id(1), generation: 1 };
+    catalog.note_wide(generation, Wide { groups: 100_000, noticed_at_us: at(6) }).await.unwrap();
+    catalog.raise_floor(&default, 7_200_000_000, at(7)).await.unwrap();
+    for (id, offsets) in [(1, range(0, 0, 10)), (2, range(0, 10, 20)), (3, range(1, 0, 10))] {
+        let mut commit = flush(writer(1), id, offsets);
+        if id == 1 {
+            let caches = windows(11, &[offsets], 1, Generations::AllBut(Vec::new()));
+            commit.segments.push(caches.clone());
+            commit.segments.push(members(NewSegment { segment: segment(21), ..caches }));
+        }
+        assert_eq!(catalog.commit(commit).await.unwrap(), CommitOutcome::Committed);
+    }
+    let mut merged = rows(4, &[range(0, 0, 20)]);
+    (merged.row_count, merged.dropped_rows) = (17, 3);
+    let remove = [1, 2, 11, 21].map(segment).to_vec();
+    catalog.swap(Swap { writer: writer(2), remove, add: vec![merged], now_us: at(20) }).await.unwrap();
+}
+
+fn kept(version: usize) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/sqlite/format/version-{version}.db.zst"))
+}
+
+/// The file that the program of version 2 wrote when it told this. With `WEIR_WRITE_CATALOG` set it is
+/// written: once, by the last program of that version.
+#[tokio::test]
+async fn a_file_of_version_2_is_read() {
+    let told = SqlitePlace::new();
+    let expected = told.open().await;
+    tell(&*expected).await;
+    if std::env::var_os("WEIR_WRITE_CATALOG").is_some() {
+        expected.close().await;
+        let bytes = fs::read(told.path()).unwrap();
+        fs::write(kept(2), zstd::encode_all(&bytes[..], 19).unwrap()).unwrap();
+        return;
+    }
+    let place = SqlitePlace::new();
+    fs::write(place.path(), zstd::decode_all(&fs::read(kept(2)).unwrap()[..]).unwrap()).unwrap();
+    let found = place.try_open().await.unwrap();
+    assert_eq!(found.integrity().await, Vec::<String>::new());
+    assert_eq!(found.installation(), expected.installation());
+    assert_eq!(found.epochs().await.unwrap(), expected.epochs().await.unwrap());
+    assert_eq!(found.writers().await.unwrap(), expected.writers().await.unwrap());
+    assert_eq!(found.live_meters().await.unwrap(), expected.live_meters().await.unwrap());
+    assert_eq!(found.kept_segments().await.unwrap(), expected.kept_segments().await.unwrap());
+    let (one, other) = (found.listing().await.unwrap(), expected.listing().await.unwrap());
+    assert_eq!(format!("{one:?}"), format!("{other:?}"));
+    let default = namespace("default");
+    for revision in 0..8 {
+        for name in ["m1", "m2", "m3"] {
+            let now = found.meter_at(&default, name, revision).await.unwrap();
+            assert_eq!(now, expected.meter_at(&default, name, revision).await.unwrap());
+        }
+    }
+    let commit = flush(writer(1), 9, range(1, 10, 11));
+    assert_eq!(found.commit(commit).await.unwrap(), CommitOutcome::Committed);
+}
+
+/// Also when the newer program was killed: its journal is left to it.
+#[tokio::test]
+async fn what_a_newer_program_wrote_is_refused_and_left_alone() {
+    for killed in [false, true] {
+        let machine = Machine::new(1);
+        let catalog = machine.open().await.unwrap();
+        tell(&catalog).await;
+        catalog.close().await;
+        let mut newer = machine.raw().await.unwrap();
+        let migrate = "INSERT INTO migrations VALUES (3, 'to come', zeroblob(32), 0)";
+        sqlx::query(migrate).execute(&mut newer).await.unwrap();
+        if killed {
+            std::mem::forget(newer);
+        } else {
+            newer.close().await.unwrap();
+        }
+        let next = machine.restart();
+        let before = contents(&next.disk);
+        assert_eq!(before.len(), if killed { 2 } else { 1 }, "{before:?}");
+        match next.open().await {
+            Err(CatalogError::Unusable(text)) => {
+                assert!(text.contains("version 3") && text.contains("knows 2"), "{text}");
+                assert!(text.contains("/catalog.db") && text.contains("start that one again"), "{text}");
+            }
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+        assert_eq!(contents(&next.disk), before, "killed: {killed}");
+    }
+}
+
+fn contents(disk: &SimulatedDisk) -> BTreeMap<PathBuf, Vec<u8>> {
+    disk.files().into_iter().map(|path| (path.clone(), disk.contents(&path).unwrap())).collect()
+}
