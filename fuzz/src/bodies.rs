@@ -39,8 +39,11 @@ pub(crate) fn target(data: &[u8]) {
         _ => wire.extend_from_slice(&text[..text.len().min(9)]),
     }
     let expected = decoded(&wire, gzip);
-    // A checksum is part of gzip: what is cut or changed comes out as it was, or not at all.
-    if let Some(found) = expected.as_ref().filter(|_| gzip && choice & 12 != 12) {
+    // A checksum is part of gzip: what is cut or changed comes out as it was, or not at all. Of what is too
+    // large the end with the checksum is not read.
+    if let Some(found) =
+        expected.as_ref().filter(|found| gzip && choice & 12 != 12 && found.len() <= DECODED_BYTES_MAX)
+    {
         assert_eq!(*found, text, "a changed body");
     }
     compare(&wire, gzip, encoding, expected);
