@@ -7,6 +7,8 @@ use weir_meter::path::PathError;
 use weir_store::StoreError;
 use weir_store::head::HeadError;
 
+use crate::identity::IndexError;
+
 #[derive(Debug, thiserror::Error)]
 pub enum AggregatorError {
     /// Records between the frontier and the start of the log are gone for ever.
@@ -46,6 +48,8 @@ pub enum AggregatorError {
     Catalog(#[from] CatalogError),
     #[error(transparent)]
     Head(#[from] HeadError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
     #[error("the folding task stopped: {0}")]
     Task(String),
 }

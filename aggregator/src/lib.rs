@@ -16,7 +16,7 @@ mod writer;
 
 pub use error::AggregatorError;
 pub use fate::{Accepted, decide};
-pub use identity::IdentityIndex;
+pub use identity::{IdentityIndex, IndexCounts, IndexError, IndexFolder};
 pub use maintain::{
     Maintenance, MaintenanceHandle, MaintenanceOptions, MaintenanceParts, MaintenanceStatus, Step,
 };

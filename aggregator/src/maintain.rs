@@ -5,7 +5,7 @@
 
 mod choose;
 mod damage;
-mod ranges;
+pub(crate) mod ranges;
 mod refold;
 mod rewrite;
 mod run;

@@ -21,8 +21,10 @@ use weir_store::{Fate, Store};
 
 use crate::commit::{FlushJob, Flusher};
 use crate::error::AggregatorError;
+use crate::identity::keeper::Keeper;
+use crate::identity::{IndexError, IndexFolder};
 use crate::metrics::{
-    IDENTITIES, LAG_RECORDS, PIECE_RECORDS, RECORDS, VALUES_IGNORED, VALUES_OVERFLOWED, VALUES_ROUNDED,
+    LAG_RECORDS, PIECE_RECORDS, RECORDS, VALUES_IGNORED, VALUES_OVERFLOWED, VALUES_ROUNDED, measure_index,
     warn_wide,
 };
 use crate::recover;
@@ -45,6 +47,8 @@ pub struct Options {
     pub step_bytes: usize,
     /// For how long after an accepted event its identity is remembered.
     pub identity_window_us: i64,
+    /// Identities of all partitions that are kept in memory before they are sealed in runs.
+    pub identities_in_memory: usize,
     /// Groups of one hour (subject and group values) beyond which a meter gets no windows.
     pub wide_groups_max: u64,
 }
@@ -58,6 +62,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub hash_key: HashKey,
+    /// Runs of the identity index: a cache of this machine.
+    pub index: IndexFolder,
 }
 
 impl std::fmt::Debug for Parts {
@@ -73,6 +79,8 @@ pub struct Status {
     pub caught_up: bool,
     /// Why the last flush failed, until one succeeds.
     pub flush_error: Option<String>,
+    /// Why the identity index cannot be written, until it can. Folding waits once memory is full.
+    pub index_error: Option<String>,
 }
 
 #[derive(Debug)]
@@ -83,6 +91,14 @@ impl StatusCell {
         self.0.send_if_modified(|status| {
             let changed = status.flush_error != error;
             status.flush_error = error;
+            changed
+        });
+    }
+
+    fn set_index_error(&self, error: Option<String>) {
+        self.0.send_if_modified(|status| {
+            let changed = status.index_error != error;
+            status.index_error = error;
             changed
         });
     }
@@ -134,7 +150,8 @@ impl Service {
     /// identity index back. Only for the one process that holds the data folder.
     pub async fn start(parts: Parts, options: Options) -> Result<(Self, Handle), AggregatorError> {
         let listing = parts.catalog.listing().await?;
-        let mut states = recover::partitions(&parts, &listing, options.identity_window_us).await?;
+        let (window_us, in_memory) = (options.identity_window_us, options.identities_in_memory);
+        let mut states = recover::partitions(&parts, &listing, window_us, in_memory).await?;
         // First: a catalog that does not belong to this store must not sweep it.
         recover::verify(&parts, &listing).await?;
         recover::close_and_sweep(&parts).await?;
@@ -157,7 +174,15 @@ impl Service {
             }
             Ok::<_, AggregatorError>(())
         };
-        let folding = Folding { parts, options, states, status, jobs }.run(stop);
+        let keeper = Keeper::new(parts.index.clone());
+        let folding = Folding { parts, options, states, status, jobs, keeper };
+        let folding = async {
+            let mut folding = folding;
+            let folded = folding.run(stop).await;
+            // Before anybody else may open the folder, nothing of this one works on it any more.
+            folding.keeper.finish().await;
+            folded
+        };
         // Boxed: their states are large and live as long as the process.
         let (mut folding, mut flushing) = (Box::pin(folding), Box::pin(flushing));
         tokio::select! {
@@ -181,10 +206,11 @@ struct Folding {
     states: Vec<PartitionState>,
     status: Arc<StatusCell>,
     jobs: mpsc::Sender<FlushJob>,
+    keeper: Keeper,
 }
 
 impl Folding {
-    async fn run(mut self, stop: CancellationToken) -> Result<(), AggregatorError> {
+    async fn run(&mut self, stop: CancellationToken) -> Result<(), AggregatorError> {
         let mut ends: Vec<watch::Receiver<u64>> =
             self.states.iter().map(|state| self.parts.log.durable_end(state.partition)).collect();
         let start_ends: Vec<u64> = ends.iter().map(|end| *end.borrow()).collect();
@@ -217,6 +243,10 @@ impl Folding {
 
     /// Takes and folds one step of one partition. False if there was nothing to take.
     async fn step(&mut self, index: usize, piece: &mut Option<ActivePiece>) -> Result<bool, AggregatorError> {
+        let Some(partition) = self.states.get(index).map(|state| state.partition) else { return Ok(false) };
+        if let Some(fault) = self.keeper.make_room(partition, &mut self.states).await? {
+            self.replace_run(fault.partition, fault.error).await?;
+        }
         let Some(state) = self.states.get(index) else { return Ok(false) };
         let from = state.next_offset;
         let records = self.parts.log.read(state.partition, from, self.options.step_bytes).await?;
@@ -227,27 +257,39 @@ impl Folding {
             *piece = Some(self.begin().await?);
         }
         let Some(active) = piece else { return Ok(false) };
-        active.records = active.records.saturating_add(records.len());
-        active.bytes = records.iter().fold(active.bytes, |sum, r| sum.saturating_add(r.record.value.len()));
+        let count = records.len();
+        let bytes = records.iter().fold(0, |sum: usize, r| sum.saturating_add(r.record.value.len()));
 
         let mut state = self.states.swap_remove(index);
         let (store, folder) = (Arc::clone(&self.parts.store), Arc::clone(&active.folder));
         let now_us = self.parts.clock.now_us();
         let work = tokio::task::spawn_blocking(move || {
-            let rows = state.take(&records, now_us);
+            let rows = match state.take(&records, now_us) {
+                Ok(rows) => rows,
+                Err(error) => return (state, Err(error)),
+            };
             state.last_value = records.into_iter().next_back().map(|logged| logged.record.value);
             count_fates(&rows);
             let range = state.range_from(from);
             let counts = store.head().add(range, rows, |rows, windows| {
                 take::fold_rows(&folder, rows, &mut FoldScratch::default(), windows)
             });
-            (state, counts)
+            (state, Ok(counts))
         });
-        let (state, counts) = work.await.map_err(|error| AggregatorError::Task(error.to_string()))?;
+        let (state, taken) = work.await.map_err(|error| AggregatorError::Task(error.to_string()))?;
         self.states.push(state);
         let last = self.states.len() - 1;
         self.states.swap(index, last);
-        let counts = counts.map_err(|error| AggregatorError::Task(error.to_string()))?;
+        let counts = match taken {
+            Ok(counts) => counts.map_err(|error| AggregatorError::Task(error.to_string()))?,
+            // Nothing was taken: the same records are read again.
+            Err(error) => {
+                self.replace_run(partition, error).await?;
+                return Ok(true);
+            }
+        };
+        active.records = active.records.saturating_add(count);
+        active.bytes = active.bytes.saturating_add(bytes);
         // A small event can make many large windows: the head is bounded by both.
         active.bytes = active.bytes.saturating_add(counts.window_bytes);
         counter!(VALUES_IGNORED).increment(counts.ignored_values);
@@ -255,6 +297,13 @@ impl Folding {
         counter!(VALUES_OVERFLOWED).increment(counts.overflowed_values);
         self.leave_out_wide(active).await?;
         Ok(true)
+    }
+
+    async fn replace_run(&mut self, partition: u32, error: IndexError) -> Result<(), AggregatorError> {
+        match self.states.iter_mut().find(|state| state.partition == partition) {
+            Some(state) => recover::replace_run(&self.parts, state, error).await,
+            None => Err(error.into()),
+        }
     }
 
     /// Lets go of generations that make too many windows, and folds on without them.
@@ -289,9 +338,11 @@ impl Folding {
     }
 
     /// Begins a piece that folds every meter that lives now and is not too wide.
-    async fn begin(&self) -> Result<ActivePiece, AggregatorError> {
+    async fn begin(&mut self) -> Result<ActivePiece, AggregatorError> {
         let (revision, living) = self.parts.catalog.live_meters().await?;
-        let wide = Arc::clone(&self.parts.catalog.listing().await?.wide);
+        let listing = self.parts.catalog.listing().await?;
+        self.keeper.merge(&mut self.states, &listing);
+        let wide = Arc::clone(&listing.wide);
         let (left_out, meters): (Vec<_>, Vec<_>) =
             living.iter().cloned().partition(|meter| wide.contains_key(&meter.key()));
         let left_out = left_out.iter().map(|meter| meter.key()).collect();
@@ -350,12 +401,13 @@ impl Folding {
         self.jobs.send(FlushJob { piece: frozen, moves }).await.map_err(|_| closed())
     }
 
-    fn report(&self, piece: Option<&ActivePiece>, ends: &[watch::Receiver<u64>], start_ends: &[u64]) {
+    fn report(&mut self, piece: Option<&ActivePiece>, ends: &[watch::Receiver<u64>], start_ends: &[u64]) {
         let lag = self.states.iter().zip(ends).fold(0, |lag: u64, (state, end)| {
             lag.saturating_add(end.borrow().saturating_sub(state.next_offset))
         });
         gauge!(LAG_RECORDS).set(lag as f64);
-        gauge!(IDENTITIES).set(self.states.iter().map(|state| state.index.len()).sum::<usize>() as f64);
+        measure_index(self.states.iter_mut().map(|state| state.index.counts()));
+        self.status.set_index_error(self.keeper.error());
         gauge!(PIECE_RECORDS).set(piece.map_or(0, |piece| piece.records) as f64);
         if self.states.iter().zip(start_ends).all(|(state, end)| state.next_offset >= *end) {
             self.status.0.send_if_modified(|status| !std::mem::replace(&mut status.caught_up, true));
@@ -383,6 +435,7 @@ impl Folding {
             _ = records => {}
             () = stop.cancelled() => {}
             () = self.jobs.closed() => {}
+            () = self.keeper.changed() => {}
             () = sleep_until(due) => {}
         }
     }

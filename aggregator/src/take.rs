@@ -6,12 +6,12 @@ use weir_log::LoggedRecord;
 use weir_meter::event::{self, Event};
 use weir_meter::fold::{FoldCounts, FoldEvent, FoldScratch, Folder};
 use weir_meter::window::{MINUTE_US, WindowSet};
-use weir_meter::{Coordinates, OffsetRange};
+use weir_meter::{Coordinates, IdentityHash, OffsetRange};
 use weir_store::row::RowEvent;
 use weir_store::{Fate, Row};
 
-use crate::fate;
-use crate::identity::IdentityIndex;
+use crate::fate::{self, Accepted};
+use crate::identity::{IdentityIndex, IndexError};
 
 /// Where folding stands in one partition, in memory.
 #[derive(Debug)]
@@ -28,10 +28,16 @@ pub(crate) struct PartitionState {
 
 impl PartitionState {
     /// Decides the fates of records that follow each other without a gap. The rows have one entry
-    /// per record, whatever was in it.
-    pub(crate) fn take(&mut self, records: &[LoggedRecord], stored_at_us: i64) -> Vec<Row> {
+    /// per record, whatever was in it. After an error nothing has changed.
+    pub(crate) fn take(
+        &mut self,
+        records: &[LoggedRecord],
+        stored_at_us: i64,
+    ) -> Result<Vec<Row>, IndexError> {
+        let mut sealed = self.sealed(records)?.into_iter();
         let mut rows = Vec::with_capacity(records.len());
         for logged in records {
+            let sealed = sealed.next().flatten();
             let record = &logged.record;
             self.record_time_max_us = self.record_time_max_us.max(logged.record_time_us);
             let record_time_us = self.record_time_max_us;
@@ -41,7 +47,7 @@ impl PartitionState {
                 record_time_raw_us: logged.record_time_us,
                 namespace: record.namespace.clone(),
                 fate: fate::decide(
-                    self.index.get(record.identity),
+                    self.index.recent(record.identity, record_time_us).or(sealed),
                     record.content,
                     record_time_us,
                     self.index.window_us(),
@@ -67,7 +73,21 @@ impl PartitionState {
             rows.push(row);
             self.next_offset = logged.offset.saturating_add(1);
         }
-        rows
+        Ok(rows)
+    }
+
+    /// Asks the disk for all records before anything is decided: only this can fail. What records of
+    /// the batch itself add is in the table, and found there.
+    fn sealed(&mut self, records: &[LoggedRecord]) -> Result<Vec<Option<Accepted>>, IndexError> {
+        let mut record_time_us = self.record_time_max_us;
+        let wanted: Vec<(IdentityHash, i64)> = records
+            .iter()
+            .map(|logged| {
+                record_time_us = record_time_us.max(logged.record_time_us);
+                (logged.record.identity, record_time_us)
+            })
+            .collect();
+        self.index.sealed(&wanted)
     }
 
     /// The range that ends at the next offset and began at `from`.

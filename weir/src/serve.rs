@@ -131,6 +131,7 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
             hash_key,
+            index: parts.index.clone(),
         },
         weir_aggregator::Options {
             flush_interval: settings.flush_interval,
@@ -139,6 +140,7 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
             step_bytes: STEP_BYTES,
             identity_window_us: i64::try_from(parts.epoch.identity_window_s.saturating_mul(1_000_000))
                 .unwrap_or(i64::MAX),
+            identities_in_memory: settings.identities_in_memory,
             wide_groups_max: settings.wide_groups_max as u64,
         },
     )

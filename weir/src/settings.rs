@@ -93,6 +93,9 @@ settings! {
     /// For how long windows of a minute are kept where windows of an hour stand for them: `forever`, or
     /// such as `90d`. Without minutes, queries with other bounds than whole hours read events there.
     minute_windows_kept_for: Option<Duration> = kept_for("forever"), "DURATION";
+    /// Most identities of past events that are remembered in memory as they are, about 100 bytes each at the
+    /// worst. All others of the last 35 days are in files under DATA_DIR/index, and take some 2.4 bytes.
+    identities_in_memory: usize = count("1835008"), "COUNT";
     /// Most groups (subject and group-by values) of one hour that a meter may have windows of. Queries of
     /// a meter with more read its events.
     wide_groups_max: usize = count("200000"), "COUNT";

@@ -4,7 +4,7 @@
 use weir_meter::OffsetRange;
 
 /// The set of all offsets that are in one of the ranges.
-pub(super) fn union(ranges: impl IntoIterator<Item = OffsetRange>) -> Vec<OffsetRange> {
+pub(crate) fn union(ranges: impl IntoIterator<Item = OffsetRange>) -> Vec<OffsetRange> {
     let mut sorted: Vec<OffsetRange> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
     sorted.sort_unstable();
     let mut set: Vec<OffsetRange> = Vec::with_capacity(sorted.len());
@@ -20,7 +20,7 @@ pub(super) fn union(ranges: impl IntoIterator<Item = OffsetRange>) -> Vec<Offset
 }
 
 /// The offsets that both sets hold.
-pub(super) fn intersect(a: &[OffsetRange], b: &[OffsetRange]) -> Vec<OffsetRange> {
+pub(crate) fn intersect(a: &[OffsetRange], b: &[OffsetRange]) -> Vec<OffsetRange> {
     let (mut at, mut bt) = (a.iter().peekable(), b.iter().peekable());
     let mut shared = Vec::new();
     while let (Some(left), Some(right)) = (at.peek(), bt.peek()) {
@@ -39,7 +39,7 @@ pub(super) fn intersect(a: &[OffsetRange], b: &[OffsetRange]) -> Vec<OffsetRange
 }
 
 /// The offsets of `set` that are not in `taken`.
-pub(super) fn subtract(set: &[OffsetRange], taken: &[OffsetRange]) -> Vec<OffsetRange> {
+pub(crate) fn subtract(set: &[OffsetRange], taken: &[OffsetRange]) -> Vec<OffsetRange> {
     let mut rest = Vec::new();
     for range in set {
         let mut left = *range;
@@ -58,12 +58,12 @@ pub(super) fn subtract(set: &[OffsetRange], taken: &[OffsetRange]) -> Vec<Offset
 }
 
 /// True if `set` holds every offset of `part`.
-pub(super) fn contains(set: &[OffsetRange], part: &[OffsetRange]) -> bool {
+pub(crate) fn contains(set: &[OffsetRange], part: &[OffsetRange]) -> bool {
     subtract(part, set).is_empty()
 }
 
 /// Number of offsets in the set.
-pub(super) fn len(set: &[OffsetRange]) -> u64 {
+pub(crate) fn len(set: &[OffsetRange]) -> u64 {
     set.iter().fold(0, |sum: u64, range| sum.saturating_add(range.len()))
 }
 

@@ -94,7 +94,7 @@ proptest! {
         let mut steps = cuts.iter().cycle();
         while !rest.is_empty() {
             let (now, later) = rest.split_at((*steps.next().unwrap()).min(rest.len()));
-            fates.extend(state.take(now, 0).into_iter().map(|row| row.fate));
+            fates.extend(state.take(now, 0).unwrap().into_iter().map(|row| row.fate));
             state.index.forget(state.record_time_max_us);
             rest = later;
         }
@@ -109,7 +109,7 @@ proptest! {
         let records = log_of(&made);
         let crash = crash.min(records.len());
         let mut before = state();
-        let rows = before.take(&records[..crash], 0);
+        let rows = before.take(&records[..crash], 0).unwrap();
         let mut after = state();
         after.next_offset = before.next_offset;
         after.record_time_max_us = before.record_time_max_us;
@@ -119,8 +119,8 @@ proptest! {
                 after.index.accept(row.identity, row.content, row.record_time_us);
             }
         }
-        let kept: Vec<Fate> = before.take(&records[crash..], 0).into_iter().map(|row| row.fate).collect();
-        let read_back: Vec<Fate> = after.take(&records[crash..], 0).into_iter().map(|row| row.fate).collect();
+        let kept: Vec<Fate> = before.take(&records[crash..], 0).unwrap().into_iter().map(|row| row.fate).collect();
+        let read_back: Vec<Fate> = after.take(&records[crash..], 0).unwrap().into_iter().map(|row| row.fate).collect();
         prop_assert_eq!(kept, read_back);
     }
 }
@@ -131,7 +131,7 @@ fn every_record_leaves_exactly_one_row_also_one_that_holds_no_event() {
     broken.record.value = Bytes::from_static(b"{not json");
     let records = [record(0, 1_000, 1, 0), broken, record(2, 3_000, 1, 0)];
     let mut state = state();
-    let rows = state.take(&records, 42);
+    let rows = state.take(&records, 42).unwrap();
     let fates: Vec<Fate> = rows.iter().map(|row| row.fate).collect();
     // The last one lies outside the window of the first.
     assert_eq!(fates, [Fate::Counted, Fate::Unreadable, Fate::Counted]);

@@ -13,7 +13,8 @@ use futures::TryStreamExt as _;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use weir_aggregator::{
-    AggregatorError, Maintenance, MaintenanceOptions, MaintenanceParts, Options, Parts, Service, Step,
+    AggregatorError, IndexFolder, Maintenance, MaintenanceOptions, MaintenanceParts, Options, Parts, Service,
+    Step,
 };
 use weir_catalog::sqlite::{SqliteCatalog, SqliteOptions};
 use weir_catalog::{Catalog, MeterDraft};
@@ -78,6 +79,7 @@ impl World {
                 // One frame a step, so that flushes are cut where the test expects them.
                 step_bytes: 1,
                 identity_window_us: 3_600_000_000,
+                identities_in_memory: 1_000_000,
                 wide_groups_max: 1_000,
             },
             maintenance: MaintenanceOptions { fanout: 2, ..MaintenanceOptions::default() },
@@ -132,6 +134,9 @@ impl World {
         let log = LocalLog::open(options, Arc::clone(&self.clock) as _).unwrap();
         let store =
             LocalStore::open(&self.path("store"), installation.id, Arc::clone(&self.entropy)).unwrap();
+        let (id, incarnation) = (installation.id, installation.incarnation);
+        let index =
+            IndexFolder::open(weir_files::Disk::default(), &self.path("index"), id, incarnation, 0).unwrap();
         Parts {
             log: Arc::new(log),
             store: Arc::new(store),
@@ -139,6 +144,7 @@ impl World {
             clock: Arc::clone(&self.clock) as _,
             entropy: Arc::clone(&self.entropy),
             hash_key: HashKey::new(installation.hash_key),
+            index,
         }
     }
 

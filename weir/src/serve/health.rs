@@ -42,6 +42,7 @@ impl Health {
             "log": log.as_deref().unwrap_or("ok"),
             "aggregator": folding,
             "flush": aggregator.flush_error.as_deref().unwrap_or("ok"),
+            "identity_index": aggregator.index_error.as_deref().unwrap_or("ok"),
             "maintenance": maintenance.error.as_deref().unwrap_or("ok"),
             "refold_backlog_offsets": maintenance.refold_backlog,
             "draining": draining,

@@ -4,8 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use weir_aggregator::{AggregatorError, IndexFolder};
 use weir_catalog::sqlite::{PARTITIONS_MAX, SqliteCatalog, SqliteOptions};
 use weir_catalog::{Catalog, EpochRow};
+use weir_files::Disk;
 use weir_log::Log;
 use weir_log::local::{LocalLog, LocalLogOptions};
 use weir_meter::environment::{Clock, Entropy};
@@ -20,6 +22,9 @@ use crate::settings::{CatalogUrl, LogUrl, Settings, StoreUrl};
 /// For how long after an accepted event its identity is remembered: belongs to the epoch for ever.
 const IDENTITY_WINDOW_S: u64 = 35 * 24 * 60 * 60;
 
+/// Runs of the identity index: a cache, which may be deleted while the server is stopped.
+const INDEX_FOLDER: &str = "index";
+
 /// What the log adds to an event: its hashes, its request and its namespace.
 const RECORD_OVERHEAD_BYTES_MAX: usize = 512;
 
@@ -29,6 +34,7 @@ pub(super) struct Parts {
     pub(super) log: Arc<dyn Log>,
     pub(super) store: Arc<dyn Store>,
     pub(super) epoch: EpochRow,
+    pub(super) index: IndexFolder,
     pub(super) lock: FolderLock,
 }
 
@@ -68,7 +74,11 @@ pub(super) async fn open(
     let log = blocking(move || LocalLog::open(options, clock_of_log)).await??;
     let entropy_of_store = Arc::clone(entropy);
     let store = blocking(move || LocalStore::open(&store_dir, installation, entropy_of_store)).await??;
-    Ok(Parts { catalog: Arc::new(catalog), log: Arc::new(log), store: Arc::new(store), epoch, lock })
+    let index_dir = settings.data_dir.join(INDEX_FOLDER);
+    let (incarnation, of_epoch) = (catalog.installation().incarnation, epoch.epoch);
+    let index = move || IndexFolder::open(Disk::default(), &index_dir, installation, incarnation, of_epoch);
+    let index = blocking(index).await?.map_err(AggregatorError::from)?;
+    Ok(Parts { catalog: Arc::new(catalog), log: Arc::new(log), store: Arc::new(store), epoch, index, lock })
 }
 
 /// As many partitions as work at the same time.
