@@ -67,9 +67,10 @@ impl Places {
     pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
         let mut taken = self.taken.lock();
         if taken.connections.len() >= self.places_max {
-            let idle = taken.connections.iter().filter_map(|(number, connection)| {
-                connection.idle_since().map(|since| (since, *number))
-            });
+            let idle = taken
+                .connections
+                .iter()
+                .filter_map(|(number, connection)| connection.idle_since().map(|since| (since, *number)));
             let (_, number) = idle.min()?;
             if let Some(evicted) = taken.connections.remove(&number) {
                 metrics::connection_refused("connections_max");

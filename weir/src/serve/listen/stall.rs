@@ -48,11 +48,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stalling<T> {
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Stalling<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.watch(cx, written)
     }
