@@ -2,6 +2,7 @@
 //! the catalog. A file that no commit lists is invisible, so nothing is ever renamed or changed;
 //! what a crash leaves behind is swept at the next start.
 
+mod blocks;
 mod condition;
 mod files;
 mod footers;

@@ -1,5 +1,6 @@
 //! Opening files, and remembering their footers. A footer tells where every column and page lies and
-//! within which bounds; segments never change, so a footer once read stays true.
+//! within which bounds; segments never change, so a footer once read stays true, and so do the checksums
+//! of the file's blocks.
 
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::Path;
@@ -18,6 +19,7 @@ use weir_files::{Disk, File, Open};
 use weir_meter::SegmentId;
 use weir_meter::segment::NewSegment;
 
+use super::blocks::{BLOCK_BYTES, Blocks, Unreadable};
 use super::files::{damaged, io as io_error};
 use super::verify::{check_length, missing};
 use crate::metrics::BYTES_READ;
@@ -34,9 +36,16 @@ pub(super) struct Footers {
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// With the number of the use that was its last.
-    footers: HashMap<SegmentId, (ArrowReaderMetadata, u64)>,
+    footers: HashMap<SegmentId, Footer>,
     uses: u64,
+}
+
+#[derive(Debug)]
+struct Footer {
+    metadata: ArrowReaderMetadata,
+    blocks: Blocks,
+    /// The number of the use that was its last.
+    last_use: u64,
 }
 
 impl Footers {
@@ -55,14 +64,18 @@ impl Footers {
         })?;
         let length = file.len().map_err(io_error("looking at", path))?;
         check_length(path, length, segment.byte_count)?;
-        let file = CountedFile { file: Arc::new(file), length, counters: Arc::clone(counters) };
-        if let Some(footer) = self.kept.lock().get(segment.segment) {
-            return Ok((file, footer));
+        let file = Arc::new(file);
+        let known = self.kept.lock().get(segment.segment);
+        if let Some((blocks, footer)) = known {
+            let counters = Arc::clone(counters);
+            return Ok((CountedFile { file, length, blocks, counters }, footer));
         }
+        let blocks = Blocks::load(&file, length, segment.checksum).map_err(|error| damaged(path, &error))?;
+        let file = CountedFile { file, length, blocks: blocks.clone(), counters: Arc::clone(counters) };
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let footer = ArrowReaderMetadata::load(&file, options).map_err(|error| damaged(path, &error))?;
         check_footer(path, &footer, segment, schema)?;
-        self.kept.lock().put(segment.segment, footer.clone());
+        self.kept.lock().put(segment.segment, blocks, footer.clone());
         Ok((file, footer))
     }
 
@@ -73,21 +86,21 @@ impl Footers {
 }
 
 impl Kept {
-    fn get(&mut self, segment: SegmentId) -> Option<ArrowReaderMetadata> {
+    fn get(&mut self, segment: SegmentId) -> Option<(Blocks, ArrowReaderMetadata)> {
         self.uses = self.uses.wrapping_add(1);
-        let (footer, last_use) = self.footers.get_mut(&segment)?;
-        *last_use = self.uses;
-        Some(footer.clone())
+        let footer = self.footers.get_mut(&segment)?;
+        footer.last_use = self.uses;
+        Some((footer.blocks.clone(), footer.metadata.clone()))
     }
 
-    fn put(&mut self, segment: SegmentId, footer: ArrowReaderMetadata) {
+    fn put(&mut self, segment: SegmentId, blocks: Blocks, metadata: ArrowReaderMetadata) {
         if self.footers.len() >= FOOTERS_MAX {
-            let oldest = self.footers.iter().min_by_key(|(_, (_, last_use))| *last_use);
+            let oldest = self.footers.iter().min_by_key(|(_, footer)| footer.last_use);
             if let Some(oldest) = oldest.map(|(segment, _)| *segment) {
                 self.footers.remove(&oldest);
             }
         }
-        self.footers.insert(segment, (footer, self.uses));
+        self.footers.insert(segment, Footer { metadata, blocks, last_use: self.uses });
     }
 }
 
@@ -116,18 +129,22 @@ fn check_footer(
     Ok(())
 }
 
-/// A file that several readers share, and that counts what they read.
+/// A file that several readers share. It counts what they read, and gives nothing that was not compared
+/// with its checksum.
 #[derive(Clone, Debug)]
 pub(super) struct CountedFile {
     file: Arc<File>,
     length: u64,
+    blocks: Blocks,
     counters: Arc<ScanCounters>,
 }
 
 impl CountedFile {
-    fn count(&self, bytes: usize) {
-        ScanCounters::add(&self.counters.bytes, bytes as u64);
-        counter!(BYTES_READ).increment(bytes as u64);
+    fn read(&self, start: u64, length: usize) -> Result<Bytes, Unreadable> {
+        let bytes = self.blocks.read(&self.file, start, length)?;
+        ScanCounters::add(&self.counters.bytes, length as u64);
+        counter!(BYTES_READ).increment(length as u64);
+        Ok(bytes)
     }
 }
 
@@ -141,20 +158,12 @@ impl ChunkReader for CountedFile {
     type T = BufReader<FileFrom>;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(BufReader::new(FileFrom { file: self.clone(), at: start }))
+        // A block at a time: what is read this way are headers of pages.
+        Ok(BufReader::with_capacity(BLOCK_BYTES, FileFrom { file: self.clone(), at: start }))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        // A damaged footer may ask for anything; nothing is allocated that the file cannot fill.
-        let end = start.checked_add(length as u64);
-        if end.is_none_or(|end| end > self.length) {
-            let text = format!("bytes {start} and {length} on are asked for, the file has {}", self.length);
-            return Err(ParquetError::EOF(text));
-        }
-        let mut buffer = vec![0; length];
-        self.file.read_exact_at(&mut buffer, start)?;
-        self.count(length);
-        Ok(buffer.into())
+        self.read(start, length).map_err(|error| ParquetError::External(Box::new(error)))
     }
 }
 
@@ -167,9 +176,15 @@ pub(super) struct FileFrom {
 
 impl Read for FileFrom {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.file.file.read_at(buffer, self.at)?;
+        let rest = usize::try_from(self.file.length.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        // No further than the block's end, so that the next read begins with one.
+        let to_end = BLOCK_BYTES as u64 - self.at % BLOCK_BYTES as u64;
+        let length = buffer.len().min(rest).min(usize::try_from(to_end).unwrap_or(BLOCK_BYTES));
+        let bytes = self.file.read(self.at, length).map_err(io::Error::other)?;
+        for (to, from) in buffer.iter_mut().zip(&bytes) {
+            *to = *from;
+        }
         self.at = self.at.saturating_add(length as u64);
-        self.file.count(length);
         Ok(length)
     }
 }

@@ -2,12 +2,16 @@
 //! batches are small in tests, so that a few hundred rows make many of each.
 
 mod damage;
+mod faults;
+mod flips;
 mod merging;
 mod merging_rows;
+mod power;
 mod read_only;
 mod refolding;
 mod removing;
 mod scans;
+mod simulated;
 mod sweeping;
 mod writing;
 

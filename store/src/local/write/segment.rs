@@ -3,18 +3,21 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::compute;
 use arrow::datatypes::{Int64Type, SchemaRef};
 use metrics::counter;
 use parquet::arrow::ArrowWriter;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use weir_files::{Appender, Disk, Open};
 use weir_meter::segment::{Coverage, NewSegment, SegmentKind};
 use weir_meter::{SegmentId, WriterId};
 
 use crate::local::Shared;
+use crate::local::blocks::{BlockSums, NOTE_KEY, note};
 use crate::local::files::{io as io_error, location};
 use crate::local::properties::{ROW_GROUP_TEXT_BYTES, properties};
 use crate::metrics::{BYTES_WRITTEN, FILES_WRITTEN, ROWS_WRITTEN};
@@ -73,6 +76,7 @@ pub(in crate::local) struct SegmentWriter<'s> {
     location: String,
     open: Option<(ArrowWriter<Checksummed>, Draft)>,
     group_bytes: usize,
+    failure: Failure,
 }
 
 impl<'s> SegmentWriter<'s> {
@@ -97,7 +101,7 @@ impl<'s> SegmentWriter<'s> {
             checksum: 0,
         };
         let (schema, path) = (schema::of_kind(kind), shared.folders.path(&location));
-        Self { shared, schema, path, new, location, open: None, group_bytes: 0 }
+        Self { shared, schema, path, new, location, open: None, group_bytes: 0, failure: Failure::default() }
     }
 
     pub(in crate::local) fn set_level(&mut self, level: u32) {
@@ -148,7 +152,8 @@ impl<'s> SegmentWriter<'s> {
         let disk = self.shared.folders.disk();
         let file = disk.open(&self.path, Open::CreateNew).map_err(io_error("making", &self.path))?;
         let draft = Draft { disk: disk.clone(), path: Some(self.path.clone()) };
-        let sink = Checksummed { file: file.appender(0), byte_count: 0, checksum: 0 };
+        let failure = self.failure.clone();
+        let sink = Checksummed { file: file.appender(0), sums: BlockSums::default(), failure };
         let properties = properties(self.new.kind, &self.schema).map_err(|error| self.failed(&error))?;
         let writer = ArrowWriter::try_new(sink, Arc::clone(&self.schema), Some(properties));
         Ok((writer.map_err(|error| self.failed(&error))?, draft))
@@ -172,11 +177,11 @@ impl<'s> SegmentWriter<'s> {
         let Some((writer, draft)) = self.open.take() else {
             return Ok(Made { segments: vec![self.new], drafts: Vec::new() });
         };
-        let sink = writer.into_inner().map_err(|error| self.failed(&error))?;
+        let sink = close(writer).map_err(|error| self.failed(&error))?;
         sink.file.file().sync_all().map_err(io_error("syncing", &self.path))?;
         let kind = self.new.kind;
         self.shared.folders.sync(kind)?;
-        (self.new.byte_count, self.new.checksum) = (sink.byte_count, sink.checksum);
+        (self.new.byte_count, self.new.checksum) = (sink.sums.byte_count(), sink.sums.checksum());
         self.new.location = self.location;
         // Compares the number of rows; the footer stays at hand for the first query.
         let disk = self.shared.folders.disk();
@@ -189,23 +194,55 @@ impl<'s> SegmentWriter<'s> {
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) -> StoreError {
+        if let Some(failure) = self.failure.get() {
+            return io_error("writing", &self.path)(failure);
+        }
         StoreError::Arrow { context: format!("writing {}", self.path.display()), reason: error.to_string() }
     }
 }
 
-/// Knows length and checksum of all that went through.
+/// Ends the file: the last row group, the checksums of what the file holds so far, indexes and footer.
+fn close(mut writer: ArrowWriter<Checksummed>) -> Result<Checksummed, ParquetError> {
+    writer.flush()?;
+    writer.sync()?;
+    writer.write_all(writer.inner().sums.padding())?;
+    writer.sync()?;
+    let sums = &writer.inner().sums;
+    let (list, note) = (sums.list(), note(sums));
+    writer.write_all(&list)?;
+    writer.append_key_value_metadata(KeyValue::new(NOTE_KEY.to_owned(), note));
+    writer.into_inner()
+}
+
+/// Takes checksums of all that goes through.
 struct Checksummed {
     file: Appender,
-    byte_count: u64,
-    checksum: u32,
+    sums: BlockSums,
+    failure: Failure,
+}
+
+/// What the disk said, in its own words: Parquet hands on no more than a text.
+#[derive(Clone, Debug, Default)]
+struct Failure(Arc<OnceLock<(io::ErrorKind, String)>>);
+
+impl Failure {
+    fn set(&self, error: &io::Error) {
+        let _ = self.0.set((error.kind(), error.to_string()));
+    }
+
+    fn get(&self) -> Option<io::Error> {
+        self.0.get().map(|(kind, text)| io::Error::new(*kind, text.clone()))
+    }
 }
 
 impl Write for Checksummed {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let length = self.file.write(buffer)?;
-        let written = buffer.get(..length).unwrap_or(buffer);
-        self.byte_count = self.byte_count.saturating_add(length as u64);
-        self.checksum = crc32c::crc32c_append(self.checksum, written);
+        let length = self.file.write(buffer).inspect_err(|error| {
+            if error.kind() != io::ErrorKind::Interrupted {
+                self.failure.set(error);
+            }
+        })?;
+        self.sums.add(buffer.get(..length).unwrap_or(buffer));
         Ok(length)
     }
 
