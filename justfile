@@ -41,9 +41,32 @@ reference seeds="500":
 retention:
     WEIR_RETENTION_FILES=1 cargo test -p weir-tests --test it retention -- --nocapture
 
+# Load with faults for so many minutes, samples in target/soak.csv; ends with a verdict. Release build, this machine only
+soak minutes="60" share="70":
+    cargo build --release --locked -p weir
+    mkdir -p target
+    WEIR_BIN="${CARGO_TARGET_DIR:-$PWD/target}/release/weir" WEIR_SOAK_SECONDS=$(({{minutes}} * 60)) WEIR_SOAK_SHARE={{share}} \
+        WEIR_SOAK_CSV="$PWD/target/soak.csv" cargo test --release --locked -p weir-tests --test it soak -- --nocapture
+
+# The long form of the test with little memory
+memory seconds="60":
+    WEIR_MEMORY_SECONDS={{seconds}} cargo test -p weir-tests --test it memory:: -- --nocapture
+
+# Keep a data folder of the present format (tests/fixtures)
+keep-format folder:
+    WEIR_KEEP_FORMAT="$PWD/{{folder}}" cargo test -p weir-tests --test it kept_format::the_story -- --nocapture
+
 # A whole year of flights (path to flights.ndjson.gz), sent twice, against the committed totals
 flights file:
     WEIR_FLIGHTS={{file}} cargo test -p weir-tests --test it flights -- --nocapture
+
+# The log's group commit under many random orders of its threads
+schedules count="20000":
+    WEIR_LOG_SCHEDULES={{count}} cargo test -p weir-log --features shuttle --lib schedules
+
+# The log's power cuts and kills, the long form
+power-cuts seeds="20000":
+    WEIR_LOG_SEEDS={{seeds}} cargo test -p weir-log --test it power_cut
 
 # Break the code in a dozen named ways; for each, a test must fail (docs/mutations.md)
 mutations *names:

@@ -39,18 +39,15 @@ fn record(number: u128, value: &[u8]) -> Record {
     }
 }
 
-fn open(folder: &TempDir, disk: &Disk, change: impl FnOnce(&mut LocalLogOptions)) -> LocalLog {
-    let mut options = LocalLogOptions::new(folder.path().join("log"), InstallationId(5), 1, 1);
-    change(&mut options);
-    LocalLog::open_on(disk.clone(), options, Arc::new(Ticking(AtomicI64::new(1)))).unwrap()
-}
-
 /// A cut takes a file while a read of its last record is under way: the reader's next read goes on in
 /// the file after it.
 #[tokio::test]
 async fn a_reader_at_the_end_of_a_file_that_was_cut_goes_on() {
     let (folder, disk) = (TempDir::new().unwrap(), Disk::default());
-    let log = open(&folder, &disk, |options| options.segment_age_max = Duration::ZERO);
+    let mut options = LocalLogOptions::new(folder.path().join("log"), InstallationId(5), 1, 1);
+    options.segment_age_max = Duration::ZERO;
+    let clock = Arc::new(Ticking(AtomicI64::new(1)));
+    let log = LocalLog::open_on(disk.clone(), options, clock).unwrap();
     log.append(vec![record(0, b"first")]).await.unwrap();
     log.append(vec![record(1, b"second")]).await.unwrap();
     log.close().await;

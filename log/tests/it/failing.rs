@@ -66,6 +66,26 @@ async fn a_full_disk_while_a_file_begins_leaves_no_file() {
     assert!(machine.inspect().problems.is_empty());
 }
 
+/// A file that could not be begun is taken back for good: the one before it has grown past its beginning
+/// when the power goes.
+#[tokio::test]
+async fn a_file_that_could_not_be_begun_does_not_come_back() {
+    for seed in 0..40 {
+        let mut machine = Machine::new(seed);
+        machine.options.segment_bytes_max = 600;
+        let log = machine.open();
+        log.append(vec![record(0, 100)]).await.unwrap();
+        machine.rule(Operation::SyncFolder, 1, EIO);
+        assert_refused(log.append(vec![record(1, 300)]).await, 5);
+        log.append(vec![record(2, 10)]).await.unwrap();
+        assert_eq!(machine.files().len(), 1);
+        machine.disk.cut();
+        drop(log);
+        let rebooted = Machine { disk: machine.disk.reboot(seed), ..machine };
+        assert_eq!(read(&rebooted.open()).await, [record(0, 100), record(2, 10)]);
+    }
+}
+
 #[tokio::test]
 async fn a_failing_disk_keeps_an_old_file_until_a_later_cut() {
     let mut machine = Machine::new(3);
