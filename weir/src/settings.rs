@@ -135,10 +135,42 @@ settings! {
     header_bytes_max: usize = header_bytes("64 KiB"), "SIZE";
     /// Most requests at one time on one HTTP/2 connection. Others wait on the client's side.
     streams_max: usize = count("200"), "COUNT";
-    /// Queries that run at the same time. Others wait for their turn, within their deadline.
+    /// Heavy queries that run at the same time, and as many light ones beside them: those that read little
+    /// never wait behind those that read much. Others wait for their turn, within their deadline.
     query_concurrency: usize = count("4"), "COUNT";
+    /// Queries of each kind, light and heavy, that may wait for their turn. Beyond it they are answered 503.
+    query_waiting_max: usize = count("256"), "COUNT";
+    /// Most bytes that a query would read of the store to be called light.
+    query_light_bytes: usize = bytes("16 MiB"), "SIZE";
     /// Longest time that a query may take, with its waiting.
     query_deadline: Duration = duration("30s"), "DURATION";
+    /// Longest time that a query waits for the position it was given.
+    query_position_wait: Duration = duration("10s"), "DURATION";
+    /// Most memory of one query: what it sums up in, what it folds, and its answer.
+    query_memory_max: usize = bytes("512 MiB"), "SIZE";
+    /// Most memory of all queries together, answers that are being sent included. Queries beyond it are
+    /// answered 503.
+    query_memory_total_max: usize = bytes("1 GiB"), "SIZE";
+    /// Most events that one query may read one by one, where no window answers.
+    query_events_max: usize = count("20000000"), "COUNT";
+    /// Most windows and distinct values that one query may fold of events.
+    query_windows_max: usize = count("2000000"), "COUNT";
+    /// Most memory of the windows that one query may fold of events.
+    query_folded_bytes_max: usize = bytes("256 MiB"), "SIZE";
+    /// Most rows of an answer.
+    query_result_rows_max: usize = count("100000"), "COUNT";
+    /// Most bytes of an answer.
+    query_result_bytes_max: usize = bytes("64 MiB"), "SIZE";
+    /// Largest body of a query or a meter.
+    query_body_bytes_max: usize = bytes("1 MiB"), "SIZE";
+    /// Longest time that the body of a query or a meter may take to arrive.
+    query_body_wait: Duration = duration("10s"), "DURATION";
+    /// For how long a client may read nothing of a large answer before it is thrown away.
+    query_unread_wait: Duration = duration("30s"), "DURATION";
+    /// Most meters at a time.
+    meters_max: usize = count("1000"), "COUNT";
+    /// Most meters ever, deleted ones and each change of a group-by included.
+    meters_ever_max: usize = count("100000"), "COUNT";
     /// Time that requests under way are given when the server is told to stop.
     shutdown_grace: Duration = duration("10s"), "DURATION";
     /// Form of the server's own log on stderr: `text` for people, `json` for machines.
@@ -164,6 +196,13 @@ impl Settings {
                 "segments_kept_for ({:?}) is less than twice query_deadline ({:?}), so a query could lose the \
                  files it reads; raise segments_kept_for or lower query_deadline",
                 settings.segments_kept_for, settings.query_deadline
+            )));
+        }
+        if settings.query_memory_max > settings.query_memory_total_max {
+            return Err(SettingsError::Contradiction(format!(
+                "query_memory_max ({} bytes) is above query_memory_total_max ({} bytes), so no query could ever \
+                 have it; raise query_memory_total_max or lower query_memory_max",
+                settings.query_memory_max, settings.query_memory_total_max
             )));
         }
         Ok(settings)

@@ -90,9 +90,22 @@ pub(super) fn query(
 ) -> Arc<QueryService> {
     let options = QueryOptions {
         concurrent_queries_max: settings.query_concurrency,
+        waiting_queries_max: settings.query_waiting_max,
+        light_bytes_max: settings.query_light_bytes as u64,
         deadline: settings.query_deadline,
+        position_wait: settings.query_position_wait,
+        rows_folded_max: settings.query_events_max as u64,
+        windows_folded_max: settings.query_windows_max,
+        folded_bytes_max: settings.query_folded_bytes_max,
         segments_kept_for: settings.segments_kept_for,
-        ..QueryOptions::default()
+        result_rows_max: settings.query_result_rows_max,
+        result_bytes_max: settings.query_result_bytes_max,
+        memory_bytes_max: settings.query_memory_max,
+        memory_total_max: settings.query_memory_total_max,
+        body_bytes_max: settings.query_body_bytes_max,
+        body_wait: settings.query_body_wait,
+        unread_wait: settings.query_unread_wait,
+        meters_max: settings.meters_max as u64,
     };
     let log = Arc::clone(&parts.log);
     let log_ends: Arc<LogEnds> = Arc::new(move || {
