@@ -9,6 +9,7 @@ mod flights;
 mod months;
 mod open_format;
 mod positions;
+mod questions;
 mod reference;
 mod refold;
 mod retention;
