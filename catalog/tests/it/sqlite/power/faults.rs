@@ -155,9 +155,10 @@ async fn nothing_is_built_on_a_journal_whose_sync_failed() {
             let what = format!("{operation:?} after {skip}");
             let machine = Machine::new(skip);
             let killed = filled(&machine).await;
+            // The connection that only reads keeps the other one from mending the journal when it closes.
+            killed.writers().await.unwrap();
             machine.disk.add_rule(rule(Operation::SyncFile, 0, 1, Effect::Fail(ErrorKind::Other)));
             killed.commit(long(1, 1)).await.unwrap_err();
-            // Its connections are not closed in good order, which would mend the journal.
             std::mem::forget(killed);
             let next = machine.restart();
             next.disk.clear_rules();
