@@ -6,10 +6,15 @@
 // This crate is test code: a broken expectation should end the test, loudly and at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod folder;
 pub mod generate;
+pub mod grpc;
 pub mod http;
 pub mod maintenance;
 pub mod plain;
+pub mod process;
+pub mod raw;
 pub mod reference;
 pub mod server;
+pub mod small_disk;
 pub mod workload;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::reference::json::Json;
-use crate::server::run;
+use crate::server::{run, run_in};
 
 /// Longest wait for the listing to come to rest.
 const QUIET_LIMIT: Duration = Duration::from_secs(120);
@@ -34,7 +34,12 @@ pub struct Segment {
 
 /// Runs a command that must succeed, and returns its stdout.
 pub fn succeed(args: &[&str]) -> String {
-    let output = run(args);
+    succeed_in(&[], args)
+}
+
+/// The same behind a wrapper, see [`crate::server::Options::wrapper`].
+pub fn succeed_in(wrapper: &[String], args: &[&str]) -> String {
+    let output = run_in(wrapper, args);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "weir {args:?} ended with {}: {stderr}{stdout}", output.status);

@@ -43,7 +43,20 @@ pub fn binary() -> PathBuf {
 
 /// A command line of the binary that does not listen to this machine's settings.
 pub fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(binary());
+    wrapped(&[], args)
+}
+
+/// The same, started by another program: words that become the binary in the same process, as `nsenter` and
+/// `sh -c 'exec "$@"'` do.
+fn wrapped(wrapper: &[String], args: &[&str]) -> Command {
+    let mut command = match wrapper.split_first() {
+        Some((program, words)) => {
+            let mut command = Command::new(program);
+            command.args(words).arg(binary());
+            command
+        }
+        None => Command::new(binary()),
+    };
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("WEIR_") {
             command.env_remove(name);
@@ -55,7 +68,12 @@ pub fn command(args: &[&str]) -> Command {
 
 /// Runs a command to its end and returns what it said; kills it, and fails, if it takes too long.
 pub fn run(args: &[&str]) -> Output {
-    let mut command = command(args);
+    run_in(&[], args)
+}
+
+/// The same behind a wrapper, see [`Options::wrapper`].
+pub fn run_in(wrapper: &[String], args: &[&str]) -> Output {
+    let mut command = wrapped(wrapper, args);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("weir starts");
     let pid = pid_of(&child);
     let (done, watched) = mpsc::channel::<()>();
@@ -76,6 +94,8 @@ pub struct Server {
     child: Child,
     /// Such as `http://127.0.0.1:4711`.
     pub url: String,
+    /// Where it serves metrics, if it was told to.
+    pub telemetry: Option<String>,
     log: Arc<Mutex<VecDeque<String>>>,
 }
 
@@ -87,6 +107,10 @@ pub struct Options {
     pub flags: Vec<String>,
     /// Where it notes what it is doing.
     pub phase_file: Option<PathBuf>,
+    /// Words before the binary's own: a program that becomes the binary in the same process.
+    pub wrapper: Vec<String>,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Options {
@@ -95,12 +119,15 @@ impl Options {
             data: data.to_owned(),
             flags: flags.iter().map(|f| (*f).to_owned()).collect(),
             phase_file: None,
+            wrapper: Vec::new(),
+            environment: Vec::new(),
         }
     }
 
     fn command(&self) -> Command {
-        let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
+        let mut command = wrapped(&self.wrapper, &["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
         command.arg(&self.data).args(&self.flags);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(file) = &self.phase_file {
             command.env("WEIR_PHASE_FILE", file);
         }
@@ -118,10 +145,12 @@ impl Options {
             self.command().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("weir starts");
         let log = Arc::new(Mutex::new(VecDeque::new()));
         let lines = watch(&mut child, &log);
-        let mut server = Server { child, url: String::new(), log };
+        let mut server = Server { child, url: String::new(), telemetry: None, log };
         match lines.recv_timeout(START_LIMIT) {
             Ok(url) => {
                 server.url = url;
+                // It says this before it says that it listens.
+                server.telemetry = server.log().lines().find_map(telemetry_in);
                 Ok(server)
             }
             Err(RecvTimeoutError::Disconnected) => {
@@ -163,6 +192,12 @@ fn address_in(line: &str) -> Option<String> {
     Some(format!("http://127.0.0.1:{port}"))
 }
 
+/// `http://127.0.0.1:4711` of a line that says where metrics are.
+fn telemetry_in(line: &str) -> Option<String> {
+    let address = line.contains("metrics").then(|| line.split_once("address="))??.1;
+    Some(format!("http://{}", address.split_whitespace().next()?))
+}
+
 impl Server {
     /// The last lines of its log.
     pub fn log(&self) -> String {
@@ -189,6 +224,25 @@ impl Server {
         }
         self.signal(Signal::KILL);
         self.wait("die of SIGKILL");
+    }
+
+    pub fn pid(&self) -> Pid {
+        pid_of(&self.child)
+    }
+
+    /// Asks it to stop and does not wait for it.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Waits until it has ended, however that is.
+    pub fn end(mut self) -> ExitStatus {
+        self.wait("end")
+    }
+
+    /// Whether it has ended by itself.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be waited for")
     }
 
     fn signal(&self, signal: Signal) {

@@ -6,6 +6,9 @@
 mod backup;
 mod crash;
 mod flights;
+mod folders;
+mod hostile;
+mod kept_format;
 mod months;
 mod open_format;
 mod positions;
@@ -13,5 +16,8 @@ mod questions;
 mod reference;
 mod refold;
 mod retention;
+mod retries;
 mod settings;
+mod soak;
+mod stopping;
 mod wire;
