@@ -76,6 +76,10 @@ mutations *names:
 bench *args:
     cargo bench -p weir-benches {{args}}
 
+# Identities under a memory cap: memory, time, writing and a restart; fails if they take too much (--help)
+identities *args="20000000":
+    cargo run --release --locked -p weir-benches --bin weir-identities -- {{args}}
+
 # What the measured rows need: a release build
 bench-build:
     cargo build --release --locked -p weir -p weir-benches --bins

@@ -160,7 +160,7 @@ impl IdentityIndex {
     ) -> Result<Self, IndexError> {
         let mut index = Self::sealed_in(window_us, folder, partition, at, entries_max);
         let standing = Standing { partition, frontier: at, horizon_us: index.horizon_us(now_us) };
-        for (_, runs) in folder.load(&[standing])? {
+        for runs in folder.load(&[standing])? {
             index.adopt(runs);
         }
         Ok(index)

@@ -112,10 +112,8 @@ pub(crate) async fn rebuild_indexes(
         .collect();
     let folder = parts.index.clone();
     let loaded = blocking(move || folder.load(&standings)).await??;
-    for (partition, runs) in loaded {
-        if let Some(state) = states.iter_mut().find(|state| state.partition == partition) {
-            state.index.adopt(runs);
-        }
+    for (state, runs) in states.iter_mut().zip(loaded) {
+        state.index.adopt(runs);
     }
     read_back(parts, listing, &HeadSnapshot::default(), states).await?;
     for state in states.iter_mut() {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-pub use proc::{Io, own_cpu_s};
+pub use proc::{Io, own_cpu_s, own_io, own_rss_anon};
 
 use crate::corpus::METERS;
 use crate::wire::Http;

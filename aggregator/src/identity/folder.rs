@@ -84,8 +84,9 @@ impl IndexFolder {
         Ok(Self(Arc::new(folder)))
     }
 
-    /// The runs that may be used, for each partition. Every other file with a name like theirs is deleted.
-    pub(crate) fn load(&self, standings: &[Standing]) -> Result<Vec<(u32, Vec<Arc<Run>>)>, IndexError> {
+    /// The runs that may be used, for each partition as they were given. Every other file with a name like
+    /// theirs is deleted.
+    pub(crate) fn load(&self, standings: &[Standing]) -> Result<Vec<Vec<Arc<Run>>>, IndexError> {
         let Inner { disk, path, .. } = self.0.as_ref();
         let listed = disk.list(path).map_err(|error| IndexError::write(path, error))?;
         let mut found = Vec::new();
@@ -109,12 +110,10 @@ impl IndexFolder {
         }
         // A run that others were merged into covers all that they do, and they are of no more use.
         found.sort_by_key(|run| std::cmp::Reverse((ranges::len(run.covered()), run.header().serial)));
-        let mut loaded: Vec<(u32, Vec<Arc<Run>>)> =
-            standings.iter().map(|standing| (standing.partition, Vec::new())).collect();
+        let mut loaded: Vec<Vec<Arc<Run>>> = standings.iter().map(|_| Vec::new()).collect();
         for run in found {
-            let Some((_, runs)) = loaded.iter_mut().find(|(p, _)| *p == run.header().partition) else {
-                continue;
-            };
+            let of_run = standings.iter().position(|standing| standing.partition == run.header().partition);
+            let Some(runs) = of_run.and_then(|at| loaded.get_mut(at)) else { continue };
             let known = ranges::union(runs.iter().flat_map(|run| run.covered().iter().copied()));
             if ranges::contains(&known, run.covered()) {
                 useless.push((run.path().to_path_buf(), "others hold all of it".to_owned()));

@@ -6,6 +6,7 @@ mod bounded;
 mod damage;
 mod faults;
 mod flushing;
+mod identities;
 mod maintaining;
 mod partitions;
 mod recovery;

@@ -29,6 +29,16 @@ pub(super) fn rss_anon(process: u32) -> Result<u64, Fail> {
     Ok(field(&read(process, "status")?, "RssAnon:")? * 1024)
 }
 
+/// Anonymous memory of this process.
+pub fn own_rss_anon() -> Result<u64, Fail> {
+    rss_anon(std::process::id())
+}
+
+/// What this process has written.
+pub fn own_io() -> Result<Io, Fail> {
+    io(std::process::id())
+}
+
 /// Seconds on a core, in user code and in the kernel.
 pub(super) fn cpu_s(process: u32) -> Result<f64, Fail> {
     cpu_of(&read(process, "stat")?)

@@ -95,7 +95,7 @@ fn pages_of_another_run_are_not_this_one_s() {
     let entry = Entry { identity: [0, 0], content: [0, 0], record_time_us: 1 };
     let other = folder.write(0, -1, Vec::new(), |push| push(&entry)).unwrap().unwrap();
     let (mine, theirs) = (disk.contents(&path).unwrap(), elsewhere.contents(other.path()).unwrap());
-    let mut mixed = mine.clone();
+    let mut mixed = mine;
     mixed[4_096..4_096 + 8_192].copy_from_slice(&theirs[4_096..4_096 + 8_192]);
     disk.set_contents(&path, &mixed).unwrap();
     assert!(read(&disk, &path).unwrap_err().contains("page 0"));

@@ -7,7 +7,7 @@ use weir_files::{Disk, Open};
 use weir_meter::{ContentHash, IdentityHash, InstallationId, OffsetRange};
 
 use super::world::{FOLDER, Shape, World, origin};
-use crate::identity::filter::Filter;
+use crate::identity::filter::{self, Filter};
 use crate::identity::format::Origin;
 use crate::identity::{IdentityIndex, IndexError, IndexFolder, Standing};
 
@@ -30,8 +30,8 @@ fn sealed(disk: &Disk, origin: Origin, partition: u32, (from, to): (u64, u64), n
 fn runs_of_others_or_above_the_frontier_are_deleted_and_strangers_stay() {
     let at = |partition, frontier| Standing { partition, frontier, horizon_us: 900 };
     let mine = origin();
-    let cases: [(&str, Origin, u32, (u64, u64), i64, bool); 9] = [
-        ("mine", mine, 0, (0, 10), 1_000, true),
+    let cases = [
+        ("mine", mine, 0, (0, 10), 1_000_i64, true),
         ("up to the frontier", mine, 0, (0, 50), 1_000, true),
         ("above the frontier", mine, 0, (40, 51), 1_000, false),
         ("forgot more than the frontier allows", mine, 0, (0, 10), 1_001, false),
@@ -56,7 +56,7 @@ fn runs_of_others_or_above_the_frontier_are_deleted_and_strangers_stay() {
             disk.open(&Path::new(FOLDER).join(stranger), Open::CreateNew).unwrap();
         }
         let loaded = folder(&disk, mine).load(&[at(0, 50), at(1, 5)]).unwrap();
-        assert_eq!(loaded.iter().map(|(_, runs)| runs.len()).sum::<usize>(), usize::from(used), "{what}");
+        assert_eq!(loaded.iter().map(Vec::len).sum::<usize>(), usize::from(used), "{what}");
         let mut left: Vec<PathBuf> = simulated.files();
         left.retain(|path| !path.to_string_lossy().contains("-0000"));
         assert_eq!(left, [Path::new("/index/e3-p0-17.run"), Path::new("/index/notes.txt")], "{what}");
@@ -188,15 +188,15 @@ fn filters_of_every_size_hold_all_their_keys() {
 
 #[test]
 fn no_shape_of_a_filter_can_make_it_look_past_its_end() {
-    let filter = Filter::build(&mut (0..500).collect());
-    let (shape, bytes) = (filter.shape(), filter.to_bytes());
+    let built = Filter::build(&mut (0..500).collect());
+    let (shape, bytes) = (built.shape(), built.to_bytes());
     let wrong = [
-        super::super::filter::Shape { segment_length: 0, ..shape },
-        super::super::filter::Shape { segment_length: 3, ..shape },
-        super::super::filter::Shape { segment_count_length: 0, ..shape },
-        super::super::filter::Shape { segment_count_length: u32::MAX, ..shape },
-        super::super::filter::Shape { segment_length: 1 << 31, ..shape },
-        super::super::filter::Shape { fingerprints: shape.fingerprints + 1, ..shape },
+        filter::Shape { segment_length: 0, ..shape },
+        filter::Shape { segment_length: 3, ..shape },
+        filter::Shape { segment_count_length: 0, ..shape },
+        filter::Shape { segment_count_length: u32::MAX, ..shape },
+        filter::Shape { segment_length: 1 << 31, ..shape },
+        filter::Shape { fingerprints: shape.fingerprints + 1, ..shape },
     ];
     for shape in wrong {
         assert!(Filter::from_bytes(shape, &bytes).is_none(), "{shape:?}");

@@ -1,11 +1,9 @@
 //! Many identities: a million with tables of 20,000, so that there are seals and merges of several sizes.
 
-use std::path::Path;
-
-use weir_files::simulated::SimulatedDisk;
+use weir_files::Disk;
 use weir_meter::{ContentHash, IdentityHash};
 
-use super::world::{FOLDER, origin};
+use super::world::origin;
 use crate::identity::{IdentityIndex, IndexFolder};
 
 const STEP: u64 = 4_096;
@@ -59,8 +57,8 @@ impl Taking {
 #[test]
 fn a_million_identities_with_forced_seals_are_each_counted_once() {
     let count: u64 = std::env::var("WEIR_TEST_IDENTITIES").map_or(1_000_000, |text| text.parse().unwrap());
-    let disk = SimulatedDisk::new(1);
-    let folder = IndexFolder::with_shape(disk.disk(), Path::new(FOLDER), origin(), 16, true).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let folder = IndexFolder::with_shape(Disk::default(), dir.path(), origin(), 16, true).unwrap();
     let index = IdentityIndex::sealed_in(WINDOW_US, &folder, 0, 0, 20_000);
     let mut taking = Taking { index, at: 0, accepted: 0, duplicates: 0, seals: 0, merged: 0 };
     let mut again = 0;
