@@ -9,6 +9,7 @@ mod flushing;
 mod identities;
 mod maintaining;
 mod partitions;
+mod power;
 mod recovery;
 mod sight;
 mod wide;

@@ -1,13 +1,13 @@
 //! A data folder with a log, a store and a catalog in it, and what a test asks of them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use arrow::array::{AsArray as _, RecordBatch};
-use arrow::datatypes::{Int64Type, UInt64Type};
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::datatypes::{Decimal256Type, Int64Type, UInt32Type, UInt64Type, i256};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use tempfile::TempDir;
@@ -16,8 +16,11 @@ use weir_aggregator::{
     AggregatorError, IndexFolder, Maintenance, MaintenanceOptions, MaintenanceParts, Options, Parts, Service,
     Step,
 };
-use weir_catalog::sqlite::{SqliteCatalog, SqliteOptions};
+use weir_catalog::sqlite::{SqliteCatalog, SqliteOptions, Storage};
 use weir_catalog::{Catalog, MeterDraft};
+use weir_files::Disk;
+use weir_files::simulated::SimulatedDisk;
+use weir_files::simulated::sqlite::SqliteVfs;
 use weir_log::local::{LocalLog, LocalLogOptions};
 use weir_log::{Record, RecordKind};
 use weir_meter::environment::{Clock, Entropy};
@@ -49,12 +52,18 @@ impl Entropy for Counting {
 }
 
 pub(crate) struct World {
-    folder: TempDir,
+    place: Place,
     clock: Arc<SetClock>,
     entropy: Arc<dyn Entropy>,
     pub(crate) options: Options,
     pub(crate) maintenance: MaintenanceOptions,
     pub(crate) partitions: u32,
+}
+
+/// Where the data lies.
+enum Place {
+    Folder(TempDir),
+    Simulated { disk: SimulatedDisk, vfs: SqliteVfs },
 }
 
 /// An event as a test thinks of it.
@@ -68,8 +77,17 @@ pub(crate) struct Event {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::in_place(Place::Folder(TempDir::new().unwrap()))
+    }
+
+    /// On a disk whose power can be cut.
+    pub(crate) fn on(disk: SimulatedDisk) -> Self {
+        Self::in_place(Place::simulated(disk))
+    }
+
+    fn in_place(place: Place) -> Self {
         Self {
-            folder: TempDir::new().unwrap(),
+            place,
             clock: Arc::new(SetClock(AtomicI64::new(NOW_US))),
             entropy: Arc::new(Counting(AtomicU64::new(1))),
             options: Options {
@@ -95,8 +113,24 @@ impl World {
         self.clock.0.fetch_add(time.as_micros() as i64, Ordering::SeqCst);
     }
 
+    pub(crate) fn simulated(&self) -> SimulatedDisk {
+        match &self.place {
+            Place::Simulated { disk, .. } => disk.clone(),
+            Place::Folder(_) => panic!("the data lies in a real folder"),
+        }
+    }
+
+    /// What is left of the disk takes its place.
+    pub(crate) fn set_simulated(&mut self, disk: SimulatedDisk) {
+        self.place = Place::simulated(disk);
+    }
+
     /// Maintenance under a writer of its own, as a new process would start it.
     pub(crate) async fn maintenance(&self, parts: &Parts) -> Maintenance {
+        self.try_maintenance(parts).await.unwrap()
+    }
+
+    pub(crate) async fn try_maintenance(&self, parts: &Parts) -> Result<Maintenance, String> {
         let parts = MaintenanceParts {
             store: Arc::clone(&parts.store),
             catalog: Arc::clone(&parts.catalog),
@@ -104,7 +138,8 @@ impl World {
             entropy: Arc::clone(&parts.entropy),
             hash_key: parts.hash_key,
         };
-        Maintenance::start(parts, self.maintenance.clone()).await.unwrap().0
+        let started = Maintenance::start(parts, self.maintenance.clone()).await;
+        started.map(|(maintenance, _)| maintenance).map_err(|error| error.to_string())
     }
 
     /// Every job until there is none left.
@@ -113,31 +148,46 @@ impl World {
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        match &self.place {
+            Place::Folder(folder) => folder.path().join(name),
+            Place::Simulated { .. } => Path::new("/data").join(name),
+        }
     }
 
     /// Opens everything, as a new process would.
     pub(crate) async fn open(&self) -> Parts {
-        let catalog = SqliteCatalog::open(
+        self.try_open().await.unwrap()
+    }
+
+    pub(crate) async fn try_open(&self) -> Result<Parts, String> {
+        let (disk, vfs) = match &self.place {
+            Place::Folder(_) => (Disk::default(), None),
+            Place::Simulated { disk, vfs } => (disk.disk(), Some(vfs.name().to_owned())),
+        };
+        // The real folder is there already.
+        disk.create_folders(&self.path("")).map_err(told)?;
+        let catalog = SqliteCatalog::open_on(
+            Storage { disk: disk.clone(), vfs },
             &self.path("catalog.db"),
             SqliteOptions::default(),
             Arc::clone(&self.clock) as _,
             Arc::clone(&self.entropy),
         )
         .await
-        .unwrap();
+        .map_err(told)?;
         let installation = catalog.installation().clone();
-        catalog.ensure_epoch("log", self.partitions, 3_600, 1).await.unwrap();
+        catalog.ensure_epoch("log", self.partitions, 3_600, 1).await.map_err(told)?;
         let mut options = LocalLogOptions::new(self.path("log"), installation.id, 0, self.partitions);
         // Every frame a file of its own: what is cut shows to the offset.
         options.segment_bytes_max = 1;
-        let log = LocalLog::open(options, Arc::clone(&self.clock) as _).unwrap();
+        let log = LocalLog::open_on(disk.clone(), options, Arc::clone(&self.clock) as _).map_err(told)?;
+        let index = self.path("index");
+        let index = IndexFolder::open(disk.clone(), &index, installation.id, installation.incarnation, 0)
+            .map_err(told)?;
         let store =
-            LocalStore::open(&self.path("store"), installation.id, Arc::clone(&self.entropy)).unwrap();
-        let (id, incarnation) = (installation.id, installation.incarnation);
-        let index =
-            IndexFolder::open(weir_files::Disk::default(), &self.path("index"), id, incarnation, 0).unwrap();
-        Parts {
+            LocalStore::open_on(disk, &self.path("store"), installation.id, Arc::clone(&self.entropy))
+                .map_err(told)?;
+        Ok(Parts {
             log: Arc::new(log),
             store: Arc::new(store),
             catalog: Arc::new(catalog),
@@ -145,7 +195,7 @@ impl World {
             entropy: Arc::clone(&self.entropy),
             hash_key: HashKey::new(installation.hash_key),
             index,
-        }
+        })
     }
 
     /// Folds and flushes all that the log holds, then ends.
@@ -155,6 +205,17 @@ impl World {
         let (service, _) = Service::start(parts.clone(), self.options).await?;
         service.run(stop).await
     }
+}
+
+impl Place {
+    fn simulated(disk: SimulatedDisk) -> Self {
+        let vfs = SqliteVfs::new(disk.disk()).unwrap();
+        Self::Simulated { disk, vfs }
+    }
+}
+
+fn told(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }
 
 /// Closes the files, as the end of a process does.
@@ -172,7 +233,7 @@ fn record_of(parts: &Parts, id: u64, value: u64, subject: &str) -> Record {
     event_record(parts, &Event { id, value, subject: subject.to_owned(), time_us })
 }
 
-fn event_record(parts: &Parts, event: &Event) -> Record {
+pub(crate) fn event_record(parts: &Parts, event: &Event) -> Record {
     let Event { id, value, subject, time_us } = event;
     let time = format_utc(*time_us);
     let json = format!(
@@ -247,7 +308,12 @@ pub(crate) async fn make_meter_of(
     aggregation: Aggregation,
     event_type: &str,
 ) -> Meter {
-    let draft = MeterDraft {
+    let draft = meter_draft(id, aggregation, event_type);
+    parts.catalog.create_meter(&Namespace::default(), draft, MeterId(id), 5).await.unwrap()
+}
+
+pub(crate) fn meter_draft(id: u128, aggregation: Aggregation, event_type: &str) -> MeterDraft {
+    MeterDraft {
         slug: format!("m{id}"),
         name: None,
         description: None,
@@ -257,12 +323,28 @@ pub(crate) async fn make_meter_of(
         value_property: Some("$.v".to_owned()),
         group_by: BTreeMap::new(),
         event_from_us: None,
-    };
-    parts.catalog.create_meter(&Namespace::default(), draft, MeterId(id), 5).await.unwrap()
+    }
+}
+
+/// A row at rest as tests look at it.
+#[derive(Clone, Debug)]
+pub(crate) struct AtRest {
+    pub(crate) partition: u32,
+    pub(crate) offset: u64,
+    pub(crate) fate: String,
+    /// None where only a fate is left.
+    pub(crate) id: Option<String>,
 }
 
 /// (offset, fate) of every row at rest, in the order of offsets.
 pub(crate) async fn rows(parts: &Parts) -> Vec<(u64, String)> {
+    let mut rows: Vec<_> = at_rest(parts).await.into_iter().map(|row| (row.offset, row.fate)).collect();
+    rows.sort();
+    rows
+}
+
+/// Every row at rest, in no order.
+pub(crate) async fn at_rest(parts: &Parts) -> Vec<AtRest> {
     let sources = listed(parts, SegmentKind::Rows).await;
     let scan = RowScan {
         sources,
@@ -273,24 +355,33 @@ pub(crate) async fn rows(parts: &Parts) -> Vec<(u64, String)> {
         times_us: None,
         counted_only: false,
         recorded_after_us: None,
-        columns: vec!["offset", "fate"],
+        columns: vec!["partition", "offset", "fate", "id"],
         counters: Arc::default(),
     };
     let batches: Vec<RecordBatch> = parts.store.scan_rows(scan).try_collect().await.unwrap();
     let mut rows = Vec::new();
     for batch in batches {
-        let offsets = batch.column_by_name("offset").unwrap().as_primitive::<UInt64Type>().clone();
-        let fates = batch.column_by_name("fate").unwrap().as_string::<i32>().clone();
-        for row in 0..batch.num_rows() {
-            rows.push((offsets.value(row), fates.value(row).to_owned()));
-        }
+        let column = |name| batch.column_by_name(name).unwrap();
+        let (partitions, offsets) =
+            (column("partition").as_primitive::<UInt32Type>(), column("offset").as_primitive::<UInt64Type>());
+        let (fates, ids) = (column("fate").as_string::<i32>(), column("id").as_string::<i32>());
+        rows.extend((0..batch.num_rows()).map(|row| AtRest {
+            partition: partitions.value(row),
+            offset: offsets.value(row),
+            fate: fates.value(row).to_owned(),
+            id: ids.is_valid(row).then(|| ids.value(row).to_owned()),
+        }));
     }
-    rows.sort();
     rows
 }
 
 /// Events in all listed windows of the meter.
 pub(crate) async fn counted(parts: &Parts, meter: &Meter) -> i64 {
+    totals(parts, meter).await.0
+}
+
+/// Events in all listed windows of the meter, and the sum of their values, which must be whole.
+pub(crate) async fn totals(parts: &Parts, meter: &Meter) -> (i64, i128) {
     let scan = WindowScan {
         sources: listed(parts, SegmentKind::Windows).await,
         namespace: meter.namespace.clone(),
@@ -298,11 +389,21 @@ pub(crate) async fn counted(parts: &Parts, meter: &Meter) -> i64 {
         window_size_s: 60,
         subjects: None,
         starts_us: None,
-        columns: vec!["events"],
+        columns: vec!["events", "sum"],
         counters: Arc::default(),
     };
     let batches: Vec<RecordBatch> = parts.store.scan_windows(scan).try_collect().await.unwrap();
-    batches.iter().map(|b| b.column(0).as_primitive::<Int64Type>().values().iter().sum::<i64>()).sum()
+    let one = i256::from_i128(10i128.pow(30));
+    let (mut events, mut sum) = (0, i256::ZERO);
+    for batch in batches {
+        let column = |name| batch.column_by_name(name).unwrap();
+        events += column("events").as_primitive::<Int64Type>().values().iter().sum::<i64>();
+        for value in column("sum").as_primitive::<Decimal256Type>().values() {
+            sum = sum.checked_add(*value).unwrap();
+        }
+    }
+    assert_eq!(sum % one, i256::ZERO);
+    (events, (sum / one).to_i128().unwrap())
 }
 
 async fn listed(parts: &Parts, kind: SegmentKind) -> Vec<RowSource> {
