@@ -16,6 +16,9 @@ use crate::server::Server;
 
 /// Sizes are said to `ulimit` in these.
 const BLOCK: u64 = 512;
+/// Without a disk of its own no file is let grow beyond this, whatever room is left: the log would begin
+/// another one before it met a higher limit.
+const LENGTH_MAX: u64 = 128 << 10;
 const FILLER: &str = "filler";
 const STEP: usize = 4_096;
 
@@ -71,7 +74,7 @@ impl SmallDisk {
         if self.holder.is_none() {
             let lengths =
                 folder::files(&self.data()).into_iter().map(|file| fs::metadata(file).unwrap().len());
-            self.limit(Some(lengths.max().unwrap_or(0) + bytes), server);
+            self.limit(Some((lengths.max().unwrap_or(0) + bytes).min(LENGTH_MAX)), server);
             return;
         }
         let mut filler = File::create(self.outside().join(FILLER)).unwrap();

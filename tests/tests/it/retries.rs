@@ -211,7 +211,7 @@ async fn the_list_of_events_shows_the_content_that_counts() {
     let now = api.get("/version").await.header("date").to_owned();
     let now = chrono::DateTime::parse_from_rfc2822(&now).unwrap().timestamp() - 60;
     let first = event("same", "s", now, r#"{"value":5}"#);
-    send(&api, &[first.clone()]).await;
+    send(&api, std::slice::from_ref(&first)).await;
     let position = send(&api, &[event("same", "s", now, r#"{"value":7}"#), first]).await;
     let reply = api.get_at("/api/v1/events?id=same", &position).await.expect(200);
     let listed = reply.json();

@@ -24,6 +24,9 @@ const FLAGS: [&str; 6] = ["--flush-interval", "200ms", "--partitions", "2", "--s
 /// Beyond the grace: a flush on a busy machine. It only catches a server that hangs.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
+/// Over HTTP and over gRPC.
+const CLIENTS: usize = 5;
+
 /// Events of one name; the meter groups by it.
 fn batch(name: &str) -> Vec<String> {
     (0..10)
@@ -57,8 +60,8 @@ impl Busy {
         api.create_meter(&meter("count", Aggregation::Count, &[("batch", "$.batch")])).await;
         let stopped = Arc::new(AtomicBool::new(false));
         let over_http = (0..3).map(|n| tokio::spawn(send_over_http(api.clone(), n, Arc::clone(&stopped))));
-        let over_grpc =
-            (3..5).map(|n| tokio::spawn(send_over_grpc(server.url.clone(), n, Arc::clone(&stopped))));
+        let over_grpc = (3..CLIENTS as u64)
+            .map(|n| tokio::spawn(send_over_grpc(server.url.clone(), n, Arc::clone(&stopped))));
         let clients = over_http.chain(over_grpc).collect();
         sleep(Duration::from_millis(400)).await;
         Self { server, api, clients, stopped }
@@ -186,8 +189,9 @@ async fn asked_to_stop_it_answers_everybody_and_keeps_what_it_acknowledged() {
         told.refused.len(),
         told.unclear.len()
     );
-    // A client can send on a connection in the moment in which it is closed, once each.
-    assert!(told.unclear.len() <= 5, "{:?}", told.unclear);
+    // A client can send on a connection in the moment in which it is closed; then it knows nothing, and has
+    // to ask again. This is rare.
+    assert!(told.unclear.len() <= 2 * CLIENTS, "{:?}", told.unclear);
     if slow_status == "204" { &mut told.taken } else { &mut told.refused }.push("slow".to_owned());
     expect_kept(&options, &told, "stopped").await;
 }
