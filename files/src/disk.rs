@@ -61,8 +61,8 @@ impl Disk {
         self.sync_folder(path.parent().unwrap_or(Path::new("")))
     }
 
-    /// Makes a folder and what is missing above it, the name of each durable in its parent. A folder that
-    /// is there already may have been made just before a crash, so its own name is synced all the same.
+    /// Makes a folder and what is missing above it, the name of each durable in its parent. The deepest one
+    /// that is there already may have been made just before a crash, so its name is synced all the same.
     pub fn create_folders(&self, folder: &Path) -> io::Result<()> {
         let mut missing: Vec<PathBuf> = Vec::new();
         let mut at = Some(folder);
@@ -70,13 +70,20 @@ impl Disk {
             missing.push(path.to_path_buf());
             at = path.parent();
         }
+        if let Some(there) = at.filter(|path| path.parent().is_some()) {
+            match self.sync_name(there) {
+                // A folder that is not ours to open is not ours to make either.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                synced => synced?,
+            }
+        }
         for path in missing.iter().rev() {
             match self.0.create_folder(path) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => self.sync_name(path)?,
             }
         }
-        if missing.is_empty() { self.sync_name(folder) } else { Ok(()) }
+        Ok(())
     }
 
     /// The whole of a file, which must not have more bytes than this.

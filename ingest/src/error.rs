@@ -1,18 +1,15 @@
 //! Why a request is not taken, sorted by what the client should do next, and how HTTP and gRPC say
 //! it. None of a refused request's events is acknowledged.
 
-mod cause;
 mod details;
 
 use std::time::Duration;
 
 use ::http::StatusCode;
 use tonic::{Code, Status};
-use weir_log::AppendError;
+use weir_log::{AppendError, Cause};
 use weir_meter::event::{EventLimit, InvalidEvents};
 use weir_proto::Problem;
-
-use cause::Cause;
 
 /// A request that is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -166,11 +163,11 @@ impl From<InvalidEvents> for IngestError {
 impl From<AppendError> for IngestError {
     fn from(error: AppendError) -> Self {
         match error {
-            AppendError::Unavailable { reason, retry_after_seconds } => match Cause::of(&reason) {
+            AppendError::Unavailable { cause, reason, retry_after_seconds } => match cause {
                 Cause::Behind => Self::LogBehind { retry_after_seconds },
                 Cause::DiskFull => Self::DiskFull { reason, retry_after_seconds },
                 Cause::Closed => Self::ShuttingDown { retry_after_seconds },
-                Cause::Other => Self::LogUnavailable { reason, retry_after_seconds },
+                Cause::Disk | Cause::Broken => Self::LogUnavailable { reason, retry_after_seconds },
             },
             AppendError::TooLarge { bytes_max, .. } => {
                 Self::TooLarge { what: TooMany::AppendBytes, bytes_max }

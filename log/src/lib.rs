@@ -18,10 +18,25 @@ pub use record::{LoggedRecord, Record, RecordKind};
 pub enum AppendError {
     /// Nothing of the batch was written, or it is unknown whether it was: send the same again later.
     #[error("the log cannot take events now: {reason}")]
-    Unavailable { reason: String, retry_after_seconds: u32 },
+    Unavailable { cause: Cause, reason: String, retry_after_seconds: u32 },
     /// The batch can never be taken: it is larger than the log's limit.
     #[error("the batch has {bytes} bytes of records, the log takes at most {bytes_max} at once")]
     TooLarge { bytes: usize, bytes_max: usize },
+}
+
+/// Why a log takes nothing just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// As many bytes wait as may wait.
+    Behind,
+    /// There is no room for the write.
+    DiskFull,
+    /// The write failed for another reason.
+    Disk,
+    /// Only opening the log again helps.
+    Broken,
+    /// The log was told to stop.
+    Closed,
 }
 
 /// What is wrong with the log itself. None of these heals by trying again.

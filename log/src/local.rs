@@ -35,7 +35,7 @@ use weir_meter::OffsetRange;
 use weir_meter::environment::Clock;
 
 use crate::record::{LoggedRecord, Record};
-use crate::{AppendError, Appended, Log, LogError, metrics};
+use crate::{AppendError, Appended, Cause, Log, LogError, metrics};
 use error::failed;
 pub use frame::Compression;
 use header::FileHeader;
@@ -43,7 +43,7 @@ pub use options::*;
 use partition::Partition;
 use payload::{NAMESPACE_BYTES_MAX, encoded_bytes};
 use queue::{Budget, Pending};
-use refusal::{Limit, Refusal};
+use refusal::Refusal;
 use sync::Mutex;
 use sync::atomic::{AtomicBool, Ordering};
 use sync::thread::{self, JoinHandle};
@@ -190,7 +190,7 @@ impl LocalLog {
         }
         let sizes: Vec<usize> = parts.values().map(|(_, bytes)| *bytes).collect();
         let Some(permits) = self.budget.admit(&sizes) else {
-            return Err(Refusal::new(Limit::Queue, "its queue is full"));
+            return Err(Refusal::new(Cause::Behind, "its queue is full"));
         };
         let mut answers = Vec::with_capacity(parts.len());
         for ((number, (records, bytes)), permit) in parts.into_iter().zip(permits) {
@@ -204,7 +204,7 @@ impl LocalLog {
         }
         let mut ranges: Vec<OffsetRange> = Vec::with_capacity(answers.len());
         for answered in answers {
-            let range = answered.await.map_err(|_| Refusal::new(Limit::Broken, "its thread has stopped"))?;
+            let range = answered.await.map_err(|_| Refusal::new(Cause::Broken, "its thread has stopped"))?;
             ranges.push(range?);
         }
         Ok(Appended { ranges })
@@ -213,7 +213,7 @@ impl LocalLog {
     /// Why nothing is taken from now on.
     fn refusal(&self) -> Option<Refusal> {
         if let Some(reason) = self.broken.get() {
-            return Some(Refusal::new(Limit::Broken, reason));
+            return Some(Refusal::new(Cause::Broken, reason));
         }
         self.closed.load(Ordering::Acquire).then(Refusal::closed)
     }
@@ -241,7 +241,7 @@ impl Log for LocalLog {
     async fn append(&self, batch: Vec<Record>) -> Result<Appended, AppendError> {
         let parts = self.split(batch).inspect_err(|_| metrics::refused("append_bytes"))?;
         self.put(parts).await.map_err(|refusal| {
-            metrics::refused(refusal.limit.name());
+            metrics::refused(refusal.cause.name());
             refusal.into()
         })
     }

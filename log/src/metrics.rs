@@ -26,7 +26,7 @@ pub fn describe_metrics() {
     );
     describe_counter!(
         REFUSED,
-        "Appends that were not taken, by limit: append_bytes, queue_bytes, disk (a write failed: mostly it is full), broken or closed"
+        "Appends that were not taken, by limit: append_bytes, queue_bytes, disk_full, disk (a write failed), broken or closed"
     );
 }
 

@@ -3,7 +3,6 @@
 mod health;
 mod http;
 mod listen;
-mod lock;
 mod metrics;
 mod parts;
 mod services;
@@ -25,6 +24,7 @@ use weir_meter::environment::{Clock, Entropy};
 use weir_meter::hash::HashKey;
 use weir_store::StoreError;
 
+use crate::data::FolderLock;
 use crate::environment::{OsEntropy, SystemClock};
 use crate::settings::Settings;
 use health::Health;
@@ -43,7 +43,7 @@ pub enum ServeError {
     #[error("cannot use {path}: {source}")]
     Folder { path: String, source: std::io::Error },
     #[error(
-        "the catalog {catalog} is missing, but {data} holds data that belongs to one; bring the catalog back, \
+        "the catalog {catalog} is missing or empty, but {data} holds data that belongs to one; bring the catalog back, \
          or choose an empty --data-dir"
     )]
     LostCatalog { catalog: String, data: String },
@@ -88,7 +88,7 @@ pub struct Running {
     maintaining: JoinHandle<()>,
     shutdown_grace: Duration,
     /// Goes last: nobody else may open the folders before everything is closed.
-    _lock: lock::FolderLock,
+    _lock: FolderLock,
 }
 
 impl std::fmt::Debug for Running {

@@ -4,6 +4,7 @@ use axum::body::Bytes;
 use axum::http;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Code, Request, Status};
+use weir_log::Cause;
 use weir_proto::cloudevents::CloudEvent;
 use weir_proto::cloudevents::cloud_event::cloud_event_attribute_value::Attr;
 use weir_proto::cloudevents::cloud_event::{CloudEventAttributeValue, Data};
@@ -138,8 +139,8 @@ async fn failures_say_when_to_come_back() {
     assert!(!status.message().contains("secret"), "{status}");
 
     // What a program reads of it: the reason's name, and the same seconds as a RetryInfo.
-    for (reason, kind) in [("its queue is full", "log-behind"), ("(os error 28)", "disk-full")] {
-        edge.log.answer(Answer::Because(reason));
+    for (cause, kind) in [(Cause::Behind, "log-behind"), (Cause::DiskFull, "disk-full")] {
+        edge.log.answer(Answer::Because(cause));
         let status = call(&edge, vec![proto_event("a")]).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(status.metadata().get("retry-after").unwrap(), "3");

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::{Request, Version};
 use tower::ServiceExt as _;
+use weir_log::Cause;
 
 use crate::support::{Answer, BATCH, Edge, JSON, ONE, batch, event, request};
 
@@ -93,13 +94,14 @@ async fn a_log_that_takes_nothing_is_503_and_keeps_its_reasons() {
 #[tokio::test]
 async fn each_reason_of_the_log_has_a_type_of_its_own() {
     let edge = Edge::new();
-    for (reason, kind) in [
-        ("its queue is full", "log-behind"),
-        ("the log cannot write /secret/7.log: No space left on device (os error 28)", "disk-full"),
-        ("the log is closed", "shutting-down"),
-        ("the log cannot sync /secret/7.log: Input/output error (os error 5)", "log-unavailable"),
+    for (cause, kind) in [
+        (Cause::Behind, "log-behind"),
+        (Cause::DiskFull, "disk-full"),
+        (Cause::Closed, "shutting-down"),
+        (Cause::Disk, "log-unavailable"),
+        (Cause::Broken, "log-unavailable"),
     ] {
-        edge.log.answer(Answer::Because(reason));
+        edge.log.answer(Answer::Because(cause));
         let answered = edge.post_as(ONE, event("a")).await;
         let problem = answered.problem(503, kind);
         assert_eq!(answered.headers["retry-after"], "3");

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 use weir_ingest::{IngestKeys, IngestOptions, IngestService};
-use weir_log::{AppendError, Appended, Log, LogError, LoggedRecord, Record};
+use weir_log::{AppendError, Appended, Cause, Log, LogError, LoggedRecord, Record};
 use weir_meter::environment::Entropy;
 use weir_meter::hash::HashKey;
 use weir_meter::{Namespace, OffsetRange};
@@ -29,7 +29,7 @@ pub(crate) enum Answer {
         retry_after_seconds: u32,
     },
     /// The same, for this reason.
-    Because(&'static str),
+    Because(Cause),
     TooLarge,
     /// Says that it took the batch, without a place for it.
     Nowhere,
@@ -71,12 +71,13 @@ impl Log for MemoryLog {
         assert!(!batch.is_empty(), "an empty batch is not for the log");
         match *self.answer.lock().unwrap() {
             Answer::Take => {}
-            Answer::Because(reason) => {
-                return Err(AppendError::Unavailable { reason: reason.to_owned(), retry_after_seconds: 3 });
+            Answer::Because(cause) => {
+                let reason = "cannot write /secret/folder".to_owned();
+                return Err(AppendError::Unavailable { cause, reason, retry_after_seconds: 3 });
             }
             Answer::Unavailable { retry_after_seconds } => {
                 let reason = "cannot sync /secret/folder".to_owned();
-                return Err(AppendError::Unavailable { reason, retry_after_seconds });
+                return Err(AppendError::Unavailable { cause: Cause::Broken, reason, retry_after_seconds });
             }
             Answer::TooLarge => return Err(AppendError::TooLarge { bytes: 2_000, bytes_max: 1_000 }),
             Answer::Nowhere => return Ok(Appended { ranges: Vec::new() }),

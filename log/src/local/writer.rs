@@ -19,10 +19,10 @@ use super::payload::{Frame, encode_record};
 use super::phase::{self, Lane, Phase};
 use super::queue::{Pending, Work};
 use super::recover::create_file;
-use super::refusal::{Limit, Refusal};
+use super::refusal::Refusal;
 use super::sync::thread;
 use crate::record::LoggedRecord;
-use crate::{LogError, metrics};
+use crate::{Cause, LogError, metrics};
 
 /// Why a log takes no more appends until it is opened again; shared by all of its partitions.
 pub(super) type Broken = Arc<OnceLock<String>>;
@@ -50,9 +50,15 @@ pub(super) struct Writer {
 /// How a group failed.
 enum Failure {
     /// The file is as it was before: the next group may do better.
-    Refused(String),
+    Refused(Refusal),
     /// What the file holds is not known any more.
     Broken(String),
+}
+
+impl Failure {
+    fn refused(reason: &str) -> Self {
+        Self::Refused(Refusal::new(Cause::Disk, reason))
+    }
 }
 
 impl Writer {
@@ -67,19 +73,20 @@ impl Writer {
                 }
             };
             if let Some(reason) = self.broken.get() {
-                refuse(group, &Refusal::new(Limit::Broken, reason));
+                refuse(group, &Refusal::new(Cause::Broken, reason));
                 continue;
             }
             phase::enter(Lane::Log, Phase::Append);
             let written = self.write(&group);
             match written {
                 Ok((header, bytes)) => self.acknowledge(group, &header, bytes),
-                Err(Failure::Refused(reason)) => {
+                Err(Failure::Refused(refusal)) => {
+                    let reason = &refusal.reason;
                     warn!(partition = self.partition.number, reason, "the log could not write a group");
-                    refuse(group, &Refusal::new(Limit::Disk, reason));
+                    refuse(group, &refusal);
                 }
                 Err(Failure::Broken(reason)) => {
-                    refuse(group, &Refusal::new(Limit::Broken, self.break_with(reason)));
+                    refuse(group, &Refusal::new(Cause::Broken, self.break_with(reason)));
                 }
             }
             phase::enter(Lane::Log, Phase::Idle);
@@ -101,7 +108,7 @@ impl Writer {
         }
         match self.roll() {
             Ok(()) => {}
-            Err(Failure::Refused(reason)) => {
+            Err(Failure::Refused(Refusal { reason, .. })) => {
                 warn!(
                     partition = self.partition.number,
                     reason, "the log keeps an old file because it could not begin a new one"
@@ -131,8 +138,7 @@ impl Writer {
         for record in group.iter().flat_map(|pending| &pending.records) {
             encode_record(record, &mut raw);
         }
-        let count =
-            u32::try_from(count).map_err(|_| Failure::Refused("too many records at once".to_owned()))?;
+        let count = u32::try_from(count).map_err(|_| Failure::refused("too many records at once"))?;
         let record_time_us = self.record_time_now_us();
         let mut bytes = Vec::new();
         self.encode(count, record_time_us, &raw, &mut bytes);
@@ -163,9 +169,9 @@ impl Writer {
             })
             .filter(|header| header.base_offset == self.next_offset && header.end_offset().is_some());
         let Some(header) = header else {
-            return Err(Failure::Refused("the frame to be written is not one that could be read".to_owned()));
+            return Err(Failure::refused("the frame to be written is not one that could be read"));
         };
-        let length = self.file.len().map_err(|error| Failure::Refused(self.told("cannot read", error)))?;
+        let length = self.file.len().map_err(|error| Failure::Refused(self.refused("cannot read", error)))?;
         if length != self.synced_bytes {
             return Err(Failure::Broken(format!(
                 "{} has {length} bytes, {} were written; another process may be writing to it",
@@ -178,12 +184,13 @@ impl Writer {
 
     fn write_synced(&self, bytes: &[u8]) -> Result<(), Failure> {
         if let Err(error) = self.file.write_all_at(bytes, self.synced_bytes) {
-            let reason = self.told("cannot write", error);
+            let refusal = self.refused("cannot write", error);
             let undone = self.file.set_len(self.synced_bytes).and_then(|()| self.file.sync_data());
             return Err(match undone {
-                Ok(()) => Failure::Refused(reason),
+                Ok(()) => Failure::Refused(refusal),
                 Err(error) => {
-                    Failure::Broken(format!("{reason}; {}", self.told("cannot take it back in", error)))
+                    let again = self.told("cannot take it back in", error);
+                    Failure::Broken(format!("{}; {again}", refusal.reason))
                 }
             });
         }
@@ -211,13 +218,10 @@ impl Writer {
                 self.partition.publish_file(info);
                 Ok(())
             }
-            Err(error) => {
-                let reason = describe(&error);
-                Err(match self.undo_roll(header.base_offset) {
-                    Ok(()) => Failure::Refused(reason),
-                    Err(error) => Failure::Broken(format!("{reason}; {}", describe(&error))),
-                })
-            }
+            Err(error) => Err(match self.undo_roll(header.base_offset) {
+                Ok(()) => Failure::Refused(Refusal::of_disk(&error)),
+                Err(again) => Failure::Broken(format!("{error}; {again}")),
+            }),
         }
     }
 
@@ -258,7 +262,11 @@ impl Writer {
     }
 
     fn told(&self, what: &str, error: std::io::Error) -> String {
-        describe(&failed(what, self.file.path())(error))
+        failed(what, self.file.path())(error).to_string()
+    }
+
+    fn refused(&self, what: &str, error: std::io::Error) -> Refusal {
+        Refusal::of_disk(&failed(what, self.file.path())(error))
     }
 }
 
@@ -271,10 +279,6 @@ impl Drop for Writer {
         }
         refuse(left, &Refusal::closed());
     }
-}
-
-fn describe(error: &LogError) -> String {
-    error.to_string()
 }
 
 fn refuse(group: Vec<Pending>, refusal: &Refusal) {

@@ -1,5 +1,5 @@
-//! The lock of a data folder, taken by a command that must be alone with it. The same file and the same
-//! kind of lock as a server's, but nothing is made: a folder that is not there is not locked.
+//! One process per data folder. The lock belongs to the open file, so it goes with the process however
+//! that ends; nothing is left behind for a person to clean up.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -13,37 +13,64 @@ pub enum LockError {
     Io { path: String, source: std::io::Error },
 }
 
-/// Held as long as the command runs.
+/// Held as long as the process needs the folders for itself.
 #[derive(Debug)]
 pub struct FolderLock {
     _files: Vec<File>,
 }
 
 impl FolderLock {
-    /// Locks each of the folders that is there.
+    /// For a server: makes the folders that are missing, durably, and locks each.
+    pub fn make_and_take<'p>(folders: impl IntoIterator<Item = &'p Path>) -> Result<Self, LockError> {
+        Self::lock(folders.into_iter().map(|folder| {
+            let failed = |source| LockError::Io { path: folder.display().to_string(), source };
+            make_durable(folder).map_err(failed).map(|()| folder)
+        }))
+    }
+
+    /// For a command that must be alone: locks each of the folders that is there, and makes none.
     pub fn take<'p>(folders: impl IntoIterator<Item = &'p Path>) -> Result<Self, LockError> {
+        Self::lock(folders.into_iter().filter(|folder| folder.is_dir()).map(Ok))
+    }
+
+    fn lock<'p>(folders: impl Iterator<Item = Result<&'p Path, LockError>>) -> Result<Self, LockError> {
         let mut files = Vec::new();
         let mut locked: Vec<&Path> = Vec::new();
         for folder in folders {
-            if locked.contains(&folder) || !folder.is_dir() {
+            let folder = folder?;
+            if locked.contains(&folder) {
                 continue;
             }
             let path = folder.join("lock");
             let failed = |source| LockError::Io { path: path.display().to_string(), source };
-            let file =
-                File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+            let open = File::options().create(true).truncate(false).write(true).open(&path);
+            let file = open.map_err(failed)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     return Err(LockError::InUse { path: folder.display().to_string() });
                 }
-                Err(TryLockError::Error(source)) => {
-                    return Err(LockError::Io { path: path.display().to_string(), source });
-                }
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
             files.push(file);
             locked.push(folder);
         }
         Ok(Self { _files: files })
     }
+}
+
+/// Makes the folder and those above it, and syncs the name of each in its parent: without that, a power cut
+/// could take the whole folder away, with everything in it that was synced and acknowledged. Also a folder
+/// that was there before is synced into its parent, as whoever made it may not have.
+fn make_durable(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let folder = folder.canonicalize()?;
+    for parent in folder.ancestors().skip(1) {
+        match File::open(parent).and_then(|parent| parent.sync_all()) {
+            // Folders far above are not ours to open, and were not made just now.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => break,
+            synced => synced?,
+        }
+    }
+    Ok(())
 }

@@ -107,8 +107,8 @@ fn turn_away(stream: &TcpStream) {
 pub(super) fn within_descriptors(options: ListenerOptions) -> ListenerOptions {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum || limit.maximum.is_none() {
-        let raised = rustix::process::Rlimit { current: limit.maximum, ..limit.clone() };
-        if limit.maximum.is_some() && setrlimit(Resource::Nofile, raised.clone()).is_ok() {
+        let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+        if limit.maximum.is_some() && setrlimit(Resource::Nofile, raised).is_ok() {
             limit = raised;
         }
     }

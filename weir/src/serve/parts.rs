@@ -15,8 +15,7 @@ use weir_store::Store;
 use weir_store::local::LocalStore;
 
 use super::ServeError;
-use super::lock::FolderLock;
-use crate::data::copy_in;
+use crate::data::{FolderLock, LockError, copy_in};
 use crate::settings::{CatalogUrl, LogUrl, Settings, StoreUrl};
 
 /// For how long after an accepted event its identity is remembered: belongs to the epoch for ever.
@@ -50,12 +49,16 @@ pub(super) async fn open(
         let path = settings.data_dir.display().to_string();
         return Err(ServeError::Copy { path, what: copy.what(), advice: copy.advice() });
     }
-    let lock = FolderLock::take([settings.data_dir.as_path(), log_dir.as_path(), store_dir.as_path()])?;
+    let lock =
+        FolderLock::make_and_take([settings.data_dir.as_path(), log_dir.as_path(), store_dir.as_path()])?;
     refuse_lost_catalog(&catalog_file, &log_dir, &store_dir)?;
 
-    let catalog =
-        SqliteCatalog::open(&catalog_file, SqliteOptions::default(), Arc::clone(clock), Arc::clone(entropy))
-            .await?;
+    let options = SqliteOptions {
+        living_meters_max: settings.meters_max as u64,
+        meters_ever_max: settings.meters_ever_max as u64,
+        ..SqliteOptions::default()
+    };
+    let catalog = SqliteCatalog::open(&catalog_file, options, Arc::clone(clock), Arc::clone(entropy)).await?;
     let installation = catalog.installation().id;
     let partitions = settings.partitions.unwrap_or_else(cores);
     let epoch = catalog
@@ -90,7 +93,8 @@ fn cores() -> u32 {
 /// A new catalog beside an old log would be a new installation that refuses them with a riddle: say
 /// what is missing instead.
 fn refuse_lost_catalog(catalog: &Path, log_dir: &Path, store_dir: &Path) -> Result<(), ServeError> {
-    if catalog.exists() {
+    // A copy that broke off may have left an empty file, which SQLite takes for a new catalog.
+    if catalog.metadata().is_ok_and(|file| file.len() > 0) {
         return Ok(());
     }
     let holds_something = |dir: &PathBuf| {
@@ -102,6 +106,15 @@ fn refuse_lost_catalog(catalog: &Path, log_dir: &Path, store_dir: &Path) -> Resu
             data: dir.display().to_string(),
         }),
         None => Ok(()),
+    }
+}
+
+impl From<LockError> for ServeError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::InUse { path } => Self::InUse { path },
+            LockError::Io { path, source } => Self::Folder { path, source },
+        }
     }
 }
 
