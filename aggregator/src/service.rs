@@ -21,7 +21,7 @@ use weir_store::{Fate, Store};
 
 use crate::commit::{FlushJob, Flusher};
 use crate::error::AggregatorError;
-use crate::identity::keeper::Keeper;
+use crate::identity::keeper::{Keeper, Room};
 use crate::identity::{IndexError, IndexFolder};
 use crate::metrics::{
     LAG_RECORDS, PIECE_RECORDS, RECORDS, VALUES_IGNORED, VALUES_OVERFLOWED, VALUES_ROUNDED, measure_index,
@@ -228,7 +228,7 @@ impl Folding {
                 {
                     self.cut(&mut piece).await?;
                 }
-                progressed |= self.step(index, &mut piece).await?;
+                progressed |= self.step(index, &mut piece, stopping).await?;
             }
             self.report(piece.as_ref(), &ends, &start_ends);
             if progressed {
@@ -242,10 +242,18 @@ impl Folding {
     }
 
     /// Takes and folds one step of one partition. False if there was nothing to take.
-    async fn step(&mut self, index: usize, piece: &mut Option<ActivePiece>) -> Result<bool, AggregatorError> {
+    async fn step(
+        &mut self,
+        index: usize,
+        piece: &mut Option<ActivePiece>,
+        stopping: bool,
+    ) -> Result<bool, AggregatorError> {
         let Some(partition) = self.states.get(index).map(|state| state.partition) else { return Ok(false) };
-        if let Some(fault) = self.keeper.make_room(partition, &mut self.states).await? {
-            self.replace_run(fault.partition, fault.error).await?;
+        match self.keeper.has_room(partition, &mut self.states).await? {
+            Room::Enough => {}
+            Room::Fault(fault) => self.replace_run(fault.partition, fault.error).await?,
+            // Tried again, but not for ever by a process that is to end: the log keeps the records.
+            Room::None => return Ok(!(stopping && self.keeper.error().is_some())),
         }
         let Some(state) = self.states.get(index) else { return Ok(false) };
         let from = state.next_offset;

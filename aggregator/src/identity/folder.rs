@@ -102,7 +102,12 @@ impl IndexFolder {
                         Err(reason) => useless.push((file, reason)),
                     }
                 }
-                None if entry.name.ends_with(DRAFT_SUFFIX) => useless.push((file, "a draft".to_owned())),
+                None if entry.name.ends_with(DRAFT_SUFFIX) => {
+                    // Its number stays taken: whoever wrote it may not have noticed yet that it has ended.
+                    let serial = entry.name.strip_suffix(".draft").and_then(serial_of).unwrap_or(0);
+                    self.0.next_serial.fetch_max(serial.saturating_add(1), Ordering::Relaxed);
+                    useless.push((file, "a draft".to_owned()));
+                }
                 None => {
                     tracing::warn!(path = %file.display(), "not a file of the identity index; left alone")
                 }

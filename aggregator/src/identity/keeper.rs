@@ -17,8 +17,8 @@ use crate::take::PartitionState;
 
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(10);
-/// How long folding sleeps at most before it looks again whether there is room.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long one step of folding waits for room at the most: pieces come due meanwhile.
+const WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// Seals and merges for all partitions.
 #[derive(Debug)]
@@ -38,6 +38,14 @@ pub(crate) struct Keeper {
 pub(crate) struct Fault {
     pub(crate) partition: u32,
     pub(crate) error: IndexError,
+}
+
+/// What a partition that wants to take records is told.
+#[derive(Debug)]
+pub(crate) enum Room {
+    Enough,
+    None,
+    Fault(Fault),
 }
 
 /// When something that failed may be tried again.
@@ -144,26 +152,27 @@ impl Keeper {
         }
     }
 
-    /// Waits until a partition may take more: at most two tables are in memory.
-    pub(crate) async fn make_room(
+    /// Whether a partition may take more: at most two tables are in memory. If not, waits a little first.
+    pub(crate) async fn has_room(
         &mut self,
         partition: u32,
         states: &mut [PartitionState],
-    ) -> Result<Option<Fault>, AggregatorError> {
-        let mut waited = false;
-        loop {
-            let fault = self.tend(states).await?;
-            let no_room =
-                |s: &PartitionState| s.partition == partition && s.index.is_full() && s.index.is_sealing();
-            if fault.is_some() || !states.iter().any(no_room) {
-                return Ok(fault);
+    ) -> Result<Room, AggregatorError> {
+        let no_room =
+            |s: &PartitionState| s.partition == partition && s.index.is_full() && s.index.is_sealing();
+        for last in [false, true] {
+            if let Some(fault) = self.tend(states).await? {
+                return Ok(Room::Fault(fault));
             }
-            if !std::mem::replace(&mut waited, true) {
+            if !states.iter().any(no_room) {
+                return Ok(Room::Enough);
+            }
+            if !last {
                 count_index_wait();
+                let _ = timeout(WAIT_MAX, self.done.notified()).await;
             }
-            // Another job may have ended first, and a failed one is tried again only later.
-            let _ = timeout(LOOK_AGAIN, self.done.notified()).await;
         }
+        Ok(Room::None)
     }
 
     /// Stops merging and waits until nothing touches the folder any more.
@@ -232,6 +241,13 @@ impl Keeper {
         }
         let folder = self.folder.clone();
         self.deleting.spawn_blocking(move || runs.iter().for_each(|run| folder.remove(run)));
+    }
+}
+
+impl Drop for Keeper {
+    /// Also where folding was given up in the middle.
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

@@ -119,6 +119,26 @@ fn the_window_ends_exactly_one_window_later_through_seals_merges_and_restarts() 
 }
 
 #[test]
+fn the_newest_of_an_identity_stays_when_runs_are_merged() {
+    for contents in [[1, 1], [1, 2], [2, 1]] {
+        let mut world = World::new(Shape { entries_max: 2, ..Shape::default() });
+        world.record(7, contents[0], 0);
+        // So that the run with the first of them has not expired as a whole.
+        world.record(100, 1, 50);
+        for other in 0..12 {
+            world.record(200 + other, 1, 1);
+        }
+        assert!(world.record(7, contents[1], 38), "a window later");
+        world.record(300, 1, 0);
+        world.commit();
+        world.tidy();
+        assert_eq!(world.index.counts().runs, 1);
+        assert!(!world.record(7, contents[1], 99));
+        world.restart();
+    }
+}
+
+#[test]
 fn what_a_merge_forgets_is_what_no_record_above_the_frontier_can_meet() {
     let mut world = World::new(Shape { entries_max: 1, ..Shape::default() });
     world.record(7, 1, 0);
