@@ -73,12 +73,17 @@ pub fn run(args: &[&str]) -> Output {
 
 /// The same behind a wrapper, see [`Options::wrapper`].
 pub fn run_in(wrapper: &[String], args: &[&str]) -> Output {
+    run_within(RUN_LIMIT, wrapper, args)
+}
+
+/// The same with a time limit of its own.
+pub fn run_within(limit: Duration, wrapper: &[String], args: &[&str]) -> Output {
     let mut command = wrapped(wrapper, args);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("weir starts");
     let pid = pid_of(&child);
     let (done, watched) = mpsc::channel::<()>();
     let watchdog = thread::spawn(move || {
-        if watched.recv_timeout(RUN_LIMIT) == Err(RecvTimeoutError::Timeout) {
+        if watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
             let _ = kill_process(pid, Signal::KILL);
         }
     });

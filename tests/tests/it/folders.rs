@@ -18,8 +18,9 @@ use weir_tests::server::{Options, run, run_in};
 
 /// 2026-06-01T00:00:00Z
 const JUNE: i64 = 1_780_272_000;
-/// Small log files, so that some of them are cut away.
-const FLAGS: [&str; 8] = [
+/// Small log files, so that some of them are cut away, and few identities in memory, so that there are files of
+/// others.
+const FLAGS: [&str; 10] = [
     "--flush-interval",
     "100ms",
     "--log-segment-bytes",
@@ -28,6 +29,8 @@ const FLAGS: [&str; 8] = [
     "4",
     "--partitions",
     "2",
+    "--identities-in-memory",
+    "100",
 ];
 const EVENTS: u64 = 1_200;
 const LOG_HEADER_BYTES: usize = 56;
@@ -256,6 +259,7 @@ async fn half_a_folder_is_refused_and_caches_are_made_again() {
         fs::remove_file(data.join("store").join(&largest.file)).unwrap();
     });
     expect_right(&whole, "a file of windows is missing").await;
+    assert!(!folder::files(&story.later.join("index")).is_empty(), "identities are in memory only");
     let whole = story.broken("cache", |data| folder::remove(&data.join("index")));
     expect_sound(&whole, "no index").await;
     let whole = story.broken("cache", |data| {
