@@ -68,7 +68,13 @@ schedules count="20000":
 power-cuts seeds="20000":
     WEIR_LOG_SEEDS={{seeds}} cargo test -p weir-log --test it power_cut
 
-# Break the code in a dozen named ways; for each, a test must fail (docs/mutations.md)
+# The long form of power cuts under everything at once, under the store and under the catalog
+power-cuts-whole seeds="1000":
+    WEIR_POWER_SEEDS={{seeds}} cargo test -p weir-aggregator --test it power -- --nocapture
+    WEIR_STORE_POWER_SEEDS={{seeds}} cargo test -p weir-store --lib power -- --nocapture
+    WEIR_POWER_CUT_SEEDS={{seeds}} cargo test -p weir-catalog --test it power -- --nocapture
+
+# Break the code in many named ways; for each, a test must fail (docs/mutations.md)
 mutations *names:
     scripts/mutations {{names}}
 
