@@ -4,11 +4,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
 use http::Request;
+use tokio::time::Instant;
 use weir_tests::http::{BATCH, SINGLE};
 
 use super::bodies::{empty_events, gzip};

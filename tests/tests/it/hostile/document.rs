@@ -12,7 +12,7 @@ pub(super) fn compare(rows: Vec<Row>) {
     let section = section.split("\n##").next().unwrap();
     let lines = section.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
     // The first one is the head.
-    let written: Vec<String> = lines.skip(1).map(|line| cells(line)).collect();
+    let written: Vec<String> = lines.skip(1).map(cells).collect();
     let tested: Vec<String> =
         rows.iter().map(|row| format!("{} | {} | {}", row.name, row.http.answer, row.grpc.answer)).collect();
     for line in &tested {
