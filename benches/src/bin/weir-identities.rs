@@ -137,8 +137,14 @@ fn main() -> Result<(), Fail> {
     let count = cli.identities as f64;
     let ns = |taken: &Taken| taken.seconds * 1e9 / (taken.accepted + taken.duplicates).max(1) as f64;
     println!("identities                     {:>12}", cli.identities);
-    println!("anonymous memory               {:>12.2} B an identity", (filled - before.min(filled)) as f64 / count);
-    println!("  at its peak                  {:>12.2} B an identity", (peak - before.min(peak)) as f64 / count);
+    println!(
+        "anonymous memory               {:>12.2} B an identity",
+        (filled - before.min(filled)) as f64 / count
+    );
+    println!(
+        "  at its peak                  {:>12.2} B an identity",
+        (peak - before.min(peak)) as f64 / count
+    );
     println!("  of it filters                {:>12.2} B an identity", filter_bytes as f64 / count);
     println!("on disk                        {:>12.2} B an identity", run_bytes as f64 / count);
     println!("new: asked and added           {:>12.0} ns", ns(&fill));
@@ -149,14 +155,18 @@ fn main() -> Result<(), Fail> {
     println!("seals                          {seals:>12}, {sealing:.1} s");
     println!("entries merged                 {merged:>12}, {merging:.1} s");
     println!("runs                           {runs:>12}");
-    println!("written                        {:>12.2} x what is there", written as f64 / run_bytes.max(1) as f64);
+    println!(
+        "written                        {:>12.2} x what is there",
+        written as f64 / run_bytes.max(1) as f64
+    );
     println!("restart, without rows          {restart:>12.2} s");
 
-    let most =
-        BYTES_PER_IDENTITY_MAX * count + BYTES_IN_MEMORY_MAX * cli.in_memory as f64 + BYTES_AROUND_MAX;
+    let most = BYTES_PER_IDENTITY_MAX * count + BYTES_IN_MEMORY_MAX * cli.in_memory as f64 + BYTES_AROUND_MAX;
     let took = (peak - before.min(peak)) as f64;
     if took > most {
-        return Err(because(format!("{took:.0} bytes of memory at the peak, {most:.0} at most were promised")));
+        return Err(because(format!(
+            "{took:.0} bytes of memory at the peak, {most:.0} at most were promised"
+        )));
     }
     Ok(())
 }
