@@ -105,6 +105,8 @@ async fn history(seed: u64, lie: Option<Rule>) -> Result<Seen, String> {
     let mut world = World::on(SimulatedDisk::new(seed));
     world.partitions = random.random_range(1..=2);
     world.options.flush_records = random.random_range(3..20);
+    // Few enough that identities are sealed into runs all the time.
+    world.options.identities_in_memory = random.random_range(4..40);
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let mut seen = Seen::default();
     for life in 0..LIVES {
