@@ -52,6 +52,14 @@ soak minutes="60" share="70":
 memory seconds="60":
     WEIR_MEMORY_SECONDS={{seconds}} cargo test -p weir-tests --test it memory:: -- --nocapture
 
+# Hostile texts in events and questions, the long form
+literals seeds="100":
+    WEIR_LITERAL_SEEDS={{seeds}} cargo test -p weir-tests --test it questions::literal -- --nocapture
+
+# Floods of questions and of groups, the long form; prints the memory that they take
+floods groups="110000":
+    WEIR_FLOOD_GROUPS={{groups}} WEIR_TEST_TELL=1 cargo test -p weir-tests --test it questions::flood -- --nocapture
+
 # Keep a data folder of the present format (tests/fixtures)
 keep-format folder:
     WEIR_KEEP_FORMAT="$PWD/{{folder}}" cargo test -p weir-tests --test it kept_format::the_story -- --nocapture

@@ -12,6 +12,7 @@ use weir_meter::{Coordinates, Namespace};
 use weir_proto::Position;
 use weir_store::{RowScan, RowSource, ScanCounters};
 
+use crate::budget::Share;
 use crate::error::QueryError;
 use crate::look::Ask;
 use crate::metrics;
@@ -134,15 +135,26 @@ impl QueryService {
         request: &EventsRequest,
         position: Option<Position>,
     ) -> Result<(Vec<ListedEvent>, ReadCounts), QueryError> {
+        self.events_held(namespace, request, position).await.map(|(events, read, _)| (events, read))
+    }
+
+    /// The same, with the share of memory that the list holds.
+    pub(crate) async fn events_held(
+        &self,
+        namespace: &Namespace,
+        request: &EventsRequest,
+        position: Option<Position>,
+    ) -> Result<(Vec<ListedEvent>, ReadCounts, Arc<Share>), QueryError> {
         self.wait_for(position.as_ref()).await?;
         let ask = Ask { position, only: None };
         let weight = self.weigh_list(request.times).await?;
         self.run("events", weight, async {
             let counters = Arc::new(ScanCounters::default());
+            let share = self.share();
             let mut events = Vec::new();
             if !request.times.is_empty() && !request.ingested.is_empty() {
                 let newest = self.newest(namespace, request, &ask, &counters).await?;
-                events = self.fetch(namespace, newest, &counters, &self.share()).await?;
+                events = self.fetch(namespace, newest, &counters, &share).await?;
             }
             let (_, meters) = self.parts.catalog.live_meters().await?;
             let mut check = EventCheck::new(meters.iter().filter(|meter| meter.namespace == *namespace))?;
@@ -151,7 +163,7 @@ impl QueryService {
             }
             let read = ReadCounts::of(&counters);
             metrics::read(&read);
-            Ok((events, read))
+            Ok((events, read, share))
         })
         .await
     }

@@ -15,14 +15,10 @@ const NAME_BYTES_MAX: usize = 64;
 /// Refuses a name that is not known but differs from a known one only by case, word breaks, brackets or an
 /// s at its end.
 pub(crate) fn check_name(name: &str, known: &[&str]) -> Result<(), QueryError> {
-    if known.contains(&name) || name.len() > NAME_BYTES_MAX {
-        return Ok(());
-    }
-    let bare = plain(name);
-    match known.iter().find(|known| plain(known) == bare) {
+    match meant(name, known) {
         None => Ok(()),
-        Some(known) => Err(parameter(format!(
-            "unknown parameter {:?}; write it {known}, and repeat it where it takes several values",
+        Some(meant) => Err(parameter(format!(
+            "unknown parameter {:?}; write it {meant}, and repeat it where it takes several values",
             shown(name)
         ))),
     }
@@ -32,13 +28,19 @@ pub(crate) fn check_name(name: &str, known: &[&str]) -> Result<(), QueryError> {
 pub(crate) fn check_members(body: &[u8], known: &[&str]) -> Result<(), QueryError> {
     // What cannot be read is told by whoever reads it for its values.
     let members: BTreeMap<String, IgnoredAny> = serde_json::from_slice(body).unwrap_or_default();
-    members.keys().try_for_each(|name| match check_name(name, known) {
-        Ok(()) => Ok(()),
-        Err(_) => {
-            let meant = known.iter().find(|known| plain(known) == plain(name)).unwrap_or(&"");
-            Err(parameter(format!("unknown member {:?}; write it {meant}", shown(name))))
-        }
-    })
+    match members.keys().find_map(|name| Some((name, meant(name, known)?))) {
+        None => Ok(()),
+        Some((name, meant)) => Err(parameter(format!("unknown member {:?}; write it {meant}", shown(name)))),
+    }
+}
+
+/// The known name that another one was probably meant to be.
+fn meant<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    if known.contains(&name) || name.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    let bare = plain(name);
+    known.iter().find(|known| plain(known) == bare).copied()
 }
 
 /// Letters and digits before any bracket, in lower case and without an s at the end.

@@ -45,10 +45,10 @@ pub struct QueryOptions {
 impl Default for QueryOptions {
     fn default() -> Self {
         Self {
-            concurrent_queries_max: 8,
+            concurrent_queries_max: 4,
             waiting_queries_max: 256,
             light_bytes_max: 16 << 20,
-            deadline: Duration::from_secs(60),
+            deadline: Duration::from_secs(30),
             position_wait: Duration::from_secs(10),
             rows_folded_max: 20_000_000,
             windows_folded_max: 2_000_000,

@@ -11,69 +11,42 @@ use futures::stream;
 use http::HeaderValue;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::csv::csv;
-use super::json::Shown;
 use crate::budget::Share;
 use crate::error::QueryError;
 use crate::metrics;
 use crate::service::QueryService;
-use crate::usage::UsageAnswer;
 
 /// Bytes that are handed to a connection at a time. An answer that has no more is handed over whole.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Answers of more rows are written on a thread of their own.
-const ROWS_AT_ONCE: usize = 1_000;
-
 /// An answer as it is sent.
-pub(super) struct Written {
-    /// Without its rows.
-    pub(super) answer: UsageAnswer,
+pub(super) struct Written<T> {
+    /// What is left of it for the head of the response.
+    pub(super) rest: T,
     pub(super) length: HeaderValue,
     pub(super) body: Body,
 }
 
-/// Writes an answer, as CSV or JSON. `share` is what its rows are held by.
-pub(super) async fn written(
+/// Writes an answer that `share` holds, on a thread of its own if it is a large one. `write` lets go of what
+/// it has written and returns the rest.
+pub(super) async fn written<T: Send + 'static>(
     service: &QueryService,
-    answer: UsageAnswer,
     share: Arc<Share>,
-    as_csv: bool,
-) -> Result<Written, QueryError> {
-    let many = answer.rows.len() > ROWS_AT_ONCE;
-    let write = move || write(answer, share, as_csv);
-    let (answer, chunks) = if many {
+    is_large: bool,
+    write: impl FnOnce(&mut Chunks) -> Result<T, QueryError> + Send + 'static,
+) -> Result<Written<T>, QueryError> {
+    let write = move || Chunks::new(share).filled(write);
+    let (rest, chunks) = if is_large {
         spawn_blocking(write).await.map_err(|error| QueryError::internal("answer", error))??
     } else {
         write()?
     };
     let length = HeaderValue::from(chunks.bytes);
     let body = chunks.body(service.options.unread_wait);
-    Ok(Written { answer, length, body })
-}
-
-fn write(
-    mut answer: UsageAnswer,
-    share: Arc<Share>,
-    as_csv: bool,
-) -> Result<(UsageAnswer, Chunks), QueryError> {
-    let mut chunks = Chunks { share, full: VecDeque::new(), open: Vec::new(), bytes: 0, refused: None };
-    let outcome = if as_csv {
-        csv(&answer, &mut chunks).map_err(|error| QueryError::internal("answer", error))
-    } else {
-        serde_json::to_writer(&mut chunks, &Shown(&answer))
-            .map_err(|error| QueryError::internal("answer", error))
-    };
-    if let Some(refused) = chunks.refused.take() {
-        return Err(refused);
-    }
-    outcome?;
-    answer.rows = Vec::new();
-    chunks.share.keep(chunks.bytes);
-    Ok((answer, chunks))
+    Ok(Written { rest, length, body })
 }
 
 /// Text in pieces that are given back one by one, taken from a share as it is written.
-struct Chunks {
+pub(super) struct Chunks {
     share: Arc<Share>,
     full: VecDeque<Bytes>,
     open: Vec<u8>,
@@ -83,6 +56,24 @@ struct Chunks {
 }
 
 impl Chunks {
+    fn new(share: Arc<Share>) -> Self {
+        Self { share, full: VecDeque::new(), open: Vec::new(), bytes: 0, refused: None }
+    }
+
+    /// Writes into these; from then on the text is all that the share holds.
+    fn filled<T>(
+        mut self,
+        write: impl FnOnce(&mut Self) -> Result<T, QueryError>,
+    ) -> Result<(T, Self), QueryError> {
+        let outcome = write(&mut self);
+        if let Some(refused) = self.refused.take() {
+            return Err(refused);
+        }
+        let rest = outcome?;
+        self.share.keep(self.bytes);
+        Ok((rest, self))
+    }
+
     fn push(&mut self, text: &[u8]) -> Result<(), QueryError> {
         self.open.extend_from_slice(text);
         self.bytes = self.bytes.saturating_add(text.len());
@@ -134,14 +125,16 @@ impl fmt::Write for Chunks {
     }
 }
 
-/// What of an answer has not been handed to its connection; None once it was thrown away.
-type Shelf = Arc<Mutex<Option<Unsent>>>;
-
+/// What has not been handed to its connection.
 struct Unsent {
     share: Arc<Share>,
     chunks: VecDeque<Bytes>,
+    /// Chunks that the connection took.
     taken: u64,
 }
+
+/// Shared by the connection and the watch; None once the answer was thrown away.
+type Shared = Arc<Mutex<Option<Unsent>>>;
 
 /// Ends the watch when the answer has left or its client has.
 struct Watch(JoinHandle<()>);
@@ -152,9 +145,9 @@ impl Drop for Watch {
     }
 }
 
-fn next(shelf: &Shelf) -> Option<io::Result<Bytes>> {
-    let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(unsent) = shelf.as_mut() else {
+fn next(unsent: &Shared) -> Option<io::Result<Bytes>> {
+    let mut unsent = unsent.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(unsent) = unsent.as_mut() else {
         return Some(Err(io::Error::new(io::ErrorKind::TimedOut, "the answer was not read in time")));
     };
     let chunk = unsent.chunks.pop_front()?;
@@ -163,18 +156,18 @@ fn next(shelf: &Shelf) -> Option<io::Result<Bytes>> {
     Some(Ok(chunk))
 }
 
-async fn throw_away_unread(shelf: Shelf, unread_wait: Duration) {
+async fn throw_away_unread(unsent: Shared, unread_wait: Duration) {
     let mut seen = 0;
     loop {
         tokio::time::sleep(unread_wait).await;
-        let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        match shelf.as_ref() {
-            Some(unsent) if unsent.chunks.is_empty() => return,
-            Some(unsent) if unsent.taken != seen => seen = unsent.taken,
+        let mut unsent = unsent.lock().unwrap_or_else(PoisonError::into_inner);
+        match unsent.as_ref() {
+            Some(left) if left.chunks.is_empty() => return,
+            Some(left) if left.taken != seen => seen = left.taken,
             _ => {
                 metrics::unread();
                 metrics::refused("query_unread_wait");
-                *shelf = None;
+                *unsent = None;
                 return;
             }
         }
@@ -190,7 +183,7 @@ mod tests {
 
     fn answer(budget: &Arc<Budget>, bytes: usize) -> Chunks {
         let share = budget.share(usize::MAX);
-        let mut chunks = Chunks { share, full: VecDeque::new(), open: Vec::new(), bytes: 0, refused: None };
+        let mut chunks = Chunks::new(share);
         for byte in 0..bytes {
             chunks.push(&[b'a' + (byte % 26) as u8]).unwrap();
         }

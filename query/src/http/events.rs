@@ -10,10 +10,14 @@ use serde_json::value::RawValue;
 use weir_meter::time::format_utc;
 use weir_proto::Problem;
 
+use super::answer::{Chunks, Written, written};
 use super::{READ, Tenant, position, query_text, read_header};
 use crate::error::QueryError;
 use crate::events::{EventsRequest, ListedEvent};
 use crate::service::QueryService;
+
+/// Lists with more bytes of data are written on a thread of their own.
+const BYTES_AT_ONCE: usize = 256 << 10;
 
 pub(super) async fn list(
     State(service): State<Arc<QueryService>>,
@@ -23,13 +27,21 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let request = EventsRequest::from_query(query_text(&query), service.parts.clock.now_us())?;
     let position = position(&service, &namespace, &headers)?.map(|(_, position)| position);
-    let (events, read) = service.events(&namespace, &request, position).await?;
-    let items = events.iter().map(IngestedEvent::new).collect::<Result<Vec<_>, _>>()?;
-    let json = serde_json::to_vec(&items).map_err(|error| QueryError::internal("event list", error))?;
+    let (events, read, share) = service.events_held(&namespace, &request, position).await?;
+    let bytes = events.iter().filter_map(|event| event.data.as_ref()).map(String::len);
+    let is_large = bytes.fold(0, usize::saturating_add) > BYTES_AT_ONCE;
+    let Written { length, body, .. } =
+        written(&service, share, is_large, move |chunks| write(events, chunks)).await?;
     let kind = HeaderValue::from_static("application/json");
-    let mut response = ([(header::CONTENT_TYPE, kind)], json).into_response();
+    let mut response = ([(header::CONTENT_TYPE, kind)], body).into_response();
+    response.headers_mut().insert(header::CONTENT_LENGTH, length);
     response.headers_mut().insert(READ, read_header(&read));
     Ok(response)
+}
+
+fn write(events: Vec<ListedEvent>, chunks: &mut Chunks) -> Result<(), QueryError> {
+    let items = events.iter().map(IngestedEvent::new).collect::<Result<Vec<_>, _>>()?;
+    serde_json::to_writer(chunks, &items).map_err(|error| QueryError::internal("event list", error))
 }
 
 #[derive(Serialize)]
@@ -55,12 +67,12 @@ struct Event<'a> {
     datacontenttype: Option<&'static str>,
     /// The bytes as sent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Box<RawValue>>,
+    data: Option<&'a RawValue>,
 }
 
 impl<'a> IngestedEvent<'a> {
     fn new(listed: &'a ListedEvent) -> Result<Self, QueryError> {
-        let data = listed.data.clone().map(RawValue::from_string).transpose();
+        let data = listed.data.as_deref().map(serde_json::from_str).transpose();
         let data = data.map_err(|error| QueryError::internal("data at rest is no JSON", error))?;
         Ok(Self {
             event: Event {

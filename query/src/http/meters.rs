@@ -1,6 +1,7 @@
-//! Meters over HTTP: OpenMeter's contract 4.1 and 4.2. The rules of a definition are the domain's;
-//! here are only names and types.
+//! Meters over HTTP: OpenMeter's contract 4.1 and 4.2.
 
+mod definition;
+mod list;
 mod update;
 
 use std::collections::BTreeMap;
@@ -8,29 +9,28 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
-use weir_catalog::{Listing, MeterDraft, MeterOrder, MeterQuery};
-use weir_meter::definition::{DefinitionDraft, check_definition};
+use serde::Serialize;
+use weir_catalog::Listing;
 use weir_meter::time::format_utc;
-use weir_meter::{Aggregation, Meter, MeterId, Namespace};
+use weir_meter::{Meter, MeterId, Namespace};
 use weir_proto::Problem;
 
 use super::body::json_body;
-use super::{MeterPath, Tenant, find_meter, query_text};
+use super::{MeterPath, Tenant, find_meter};
 use crate::error::QueryError;
-use crate::names::{check_members, check_name};
-use crate::request::{once, parameter, read_object};
+use crate::names::check_members;
+use crate::request::read_object;
 use crate::service::QueryService;
-use crate::shown::shown;
 
+pub(super) use list::list;
 pub(super) use update::update;
 
-/// Parameters of the list.
-const PARAMETERS: [&str; 5] = ["page", "pageSize", "order", "orderBy", "includeDeleted"];
+use definition::MeterCreate;
+
 /// Members of a meter, those included that are only sent and let pass when they come back.
-pub(super) const MEMBERS: [&str; 13] = [
+const MEMBERS: [&str; 13] = [
     "id",
     "slug",
     "name",
@@ -45,20 +45,6 @@ pub(super) const MEMBERS: [&str; 13] = [
     "createdAt",
     "updatedAt",
 ];
-
-const PAGE_SIZE: u64 = 100;
-const PAGE_SIZE_MAX: u64 = 1_000;
-
-pub(super) async fn list(
-    State(service): State<Arc<QueryService>>,
-    Tenant(namespace): Tenant,
-    query: RawQuery,
-) -> Result<Json<Vec<MeterBody>>, Problem> {
-    let query = meter_query(query_text(&query))?;
-    let meters = service.parts.catalog.meters(&namespace, &query).await.map_err(QueryError::from)?;
-    let listing = listing(&service).await?;
-    Ok(Json(meters.iter().map(|meter| MeterBody::new(meter, &listing)).collect()))
-}
 
 pub(super) async fn create(
     State(service): State<Arc<QueryService>>,
@@ -132,122 +118,6 @@ fn new_id(now_us: i64, random: u128) -> MeterId {
     MeterId((now_ms << 80) | (random & ((1 << 80) - 1)))
 }
 
-fn meter_query(query: &str) -> Result<MeterQuery, QueryError> {
-    let (mut page, mut page_size, mut order, mut order_by, mut deleted) = (None, None, None, None, None);
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        let slot = match &*name {
-            "page" => &mut page,
-            "pageSize" => &mut page_size,
-            "order" => &mut order,
-            "orderBy" => &mut order_by,
-            "includeDeleted" => &mut deleted,
-            name => {
-                check_name(name, &PARAMETERS)?;
-                continue;
-            }
-        };
-        once(slot, &name, value.into_owned())?;
-    }
-    let number = |name: &str, text: Option<String>, default: u64, most: u64| match text {
-        None => Ok(default),
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|number| (1..=most).contains(number))
-            .ok_or_else(|| parameter(format!("{name} must be an integer from 1 to {most}"))),
-    };
-    let page = number("page", page, 1, u64::from(u32::MAX))?;
-    let limit = number("pageSize", page_size, PAGE_SIZE, PAGE_SIZE_MAX)?;
-    let descending = match order.as_deref() {
-        None | Some("ASC") => false,
-        Some("DESC") => true,
-        Some(other) => {
-            return Err(parameter(format!("unknown order {:?}; there are ASC and DESC", shown(other))));
-        }
-    };
-    let order_by = match order_by.as_deref() {
-        None | Some("key") => MeterOrder::Key,
-        Some("name") => MeterOrder::Name,
-        Some("aggregation") => MeterOrder::Aggregation,
-        Some("createdAt") => MeterOrder::CreatedAt,
-        Some("updatedAt") => MeterOrder::UpdatedAt,
-        Some(other) => {
-            return Err(parameter(format!(
-                "unknown orderBy {:?}; there are key, name, aggregation, createdAt and updatedAt",
-                shown(other)
-            )));
-        }
-    };
-    let include_deleted = match deleted.as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(parameter("includeDeleted must be true or false")),
-    };
-    Ok(MeterQuery { include_deleted, order_by, descending, offset: (page - 1).saturating_mul(limit), limit })
-}
-
-/// `MeterCreate`. Members that are not in it, read-only ones too, are let pass.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct MeterCreate {
-    slug: String,
-    name: Option<String>,
-    description: Option<String>,
-    metadata: Option<BTreeMap<String, String>>,
-    aggregation: String,
-    event_type: String,
-    event_from: Option<String>,
-    value_property: Option<String>,
-    group_by: Option<BTreeMap<String, String>>,
-}
-
-impl MeterCreate {
-    fn draft(self) -> Result<MeterDraft, QueryError> {
-        let aggregation = Aggregation::from_name(&self.aggregation).ok_or_else(|| {
-            definition(
-                "aggregation",
-                format!(
-                    "{:?} is unknown; there are SUM, COUNT, UNIQUE_COUNT, AVG, MIN, MAX and LATEST",
-                    shown(&self.aggregation)
-                ),
-            )
-        })?;
-        let event_from_us = self
-            .event_from
-            .as_deref()
-            .map(weir_meter::time::parse_rfc3339)
-            .transpose()
-            .map_err(|error| definition("eventFrom", error))?;
-        let draft = MeterDraft {
-            slug: self.slug,
-            name: self.name,
-            description: self.description,
-            metadata: self.metadata,
-            event_type: self.event_type,
-            aggregation,
-            value_property: self.value_property,
-            group_by: self.group_by.unwrap_or_default(),
-            event_from_us,
-        };
-        check_definition(&DefinitionDraft {
-            slug: &draft.slug,
-            name: draft.name.as_deref(),
-            description: draft.description.as_deref(),
-            metadata: draft.metadata.as_ref(),
-            event_type: &draft.event_type,
-            aggregation: draft.aggregation,
-            value_property: draft.value_property.as_deref(),
-            group_by: &draft.group_by,
-        })
-        .map_err(|error| definition(&error.field, error.reason))?;
-        Ok(draft)
-    }
-}
-
-fn definition(field: &str, reason: impl std::fmt::Display) -> QueryError {
-    QueryError::invalid("invalid-meter", format!("{}: {reason}", shown(field)))
-}
-
 /// `Meter`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -306,32 +176,6 @@ impl MeterBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pages_and_orders_are_read() {
-        let query =
-            meter_query("page=3&pageSize=10&orderBy=updatedAt&order=DESC&includeDeleted=true").unwrap();
-        let expected = MeterQuery {
-            include_deleted: true,
-            order_by: MeterOrder::UpdatedAt,
-            descending: true,
-            offset: 20,
-            limit: 10,
-        };
-        assert_eq!(query, expected);
-        assert_eq!(meter_query("").unwrap().limit, PAGE_SIZE);
-        for bad in [
-            "page=0",
-            "pageSize=1001",
-            "page=x",
-            "order=asc",
-            "orderBy=id",
-            "includeDeleted=1",
-            "page=1&page=1",
-        ] {
-            assert!(meter_query(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn ids_begin_with_their_time() {

@@ -9,13 +9,19 @@ use http::{HeaderMap, HeaderValue, header};
 use weir_meter::time::format_utc;
 use weir_proto::Problem;
 
-use super::answer::{Written, written};
+use super::answer::{Chunks, Written, written};
 use super::body::json_body;
+use super::csv::csv;
+use super::json::Shown;
 use super::{FLOOR, MeterPath, POSITION, READ, READ_FROM, Tenant, only, position, query_text, read_header};
 use crate::error::QueryError;
 use crate::look::{Ask, ReadOnly};
 use crate::request::{UsageParams, parameter};
 use crate::service::QueryService;
+use crate::usage::UsageAnswer;
+
+/// Answers of more rows are written on a thread of their own.
+const ROWS_AT_ONCE: usize = 1_000;
 
 pub(super) async fn get(
     State(service): State<Arc<QueryService>>,
@@ -54,9 +60,11 @@ async fn answer(
     let ask = Ask { position, only: read_only(headers)? };
     let exactly = ask.exactly().is_some();
     let (answer, share) = service.usage_held(&namespace, id_or_slug, params, ask).await?;
-    let csv = wants_csv(headers);
-    let Written { answer, length, body } = written(service, answer, share, csv).await?;
-    let mut response = if csv {
+    let as_csv = wants_csv(headers);
+    let is_large = answer.rows.len() > ROWS_AT_ONCE;
+    let Written { rest: answer, length, body } =
+        written(service, share, is_large, move |chunks| write(answer, as_csv, chunks)).await?;
+    let mut response = if as_csv {
         let name = format!("attachment; filename={}.csv", answer.slug);
         let name = HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("attachment"));
         let kind = HeaderValue::from_static("text/csv");
@@ -79,6 +87,18 @@ async fn answer(
         headers.insert(FLOOR, floor);
     }
     Ok(response)
+}
+
+/// Writes the rows. The answer without them is left.
+fn write(mut answer: UsageAnswer, as_csv: bool, chunks: &mut Chunks) -> Result<UsageAnswer, QueryError> {
+    if as_csv {
+        csv(&answer, chunks).map_err(|error| QueryError::internal("answer", error))?;
+    } else {
+        serde_json::to_writer(chunks, &Shown(&answer))
+            .map_err(|error| QueryError::internal("answer", error))?;
+    }
+    answer.rows = Vec::new();
+    Ok(answer)
 }
 
 /// What the request wants to be answered from.

@@ -7,7 +7,8 @@ use weir_meter::window::MINUTE_US;
 use weir_meter::zone::{WindowSize, Windows, format_zoned};
 use weir_proto::Position;
 
-use super::{Planned, ReadCounts};
+use super::ReadCounts;
+use super::plan::Planned;
 use crate::aggregate::Group;
 
 /// An answer to a usage question.

@@ -3,6 +3,7 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use weir_meter::Aggregation;
+use weir_query::QueryOptions;
 
 use crate::world::{NOW_US, Sent, World};
 
@@ -98,4 +99,28 @@ async fn mistakes_are_told() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{query}: {body}");
         assert_eq!(headers["content-type"], "application/problem+json");
     }
+}
+
+/// A list that nobody has read yet takes its place in the memory of all queries.
+#[tokio::test]
+async fn what_is_listed_is_counted_until_it_was_sent() {
+    let options =
+        QueryOptions { memory_bytes_max: 1 << 20, memory_total_max: 1 << 20, ..QueryOptions::default() };
+    let mut world = World::with(options).await;
+    let data = format!(r#"{{"x": "{}"}}"#, "x".repeat(50 << 10));
+    let events: Vec<Sent> = (0..8).map(|second| sent("t", "a", second, Some(&data))).collect();
+    world.take(0, &events);
+    let unread = world.respond(Method::GET, "/api/v1/events", &[], "").await;
+    assert_eq!(unread.status(), StatusCode::OK);
+    let (status, body) = world.get("/api/v1/events").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body:.200}");
+    assert!(body.contains("urn:weir:problem:query-overload"), "{body}");
+    drop(unread);
+    tokio::task::yield_now().await;
+    let (status, headers, body) = world.request(Method::GET, "/api/v1/events", &[], "").await;
+    assert_eq!(status, StatusCode::OK, "{body:.200}");
+    assert_eq!(headers["content-length"], body.len().to_string());
+    let listed: Vec<Value> = serde_json::from_str(&body).unwrap();
+    let expected: Value = serde_json::from_str(&data).unwrap();
+    assert_eq!(listed.iter().map(|listed| &listed["event"]["data"]).collect::<Vec<_>>(), [&expected; 8]);
 }

@@ -4,6 +4,7 @@
 mod events;
 mod explain;
 mod floors;
+mod full;
 mod http;
 mod positions;
 mod reading;

@@ -2,10 +2,12 @@
 //! rows into the head, pieces to rest, and segments in the place of others.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use axum::body::Body;
+use axum::response::Response;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use tempfile::TempDir;
@@ -55,6 +57,13 @@ pub(crate) struct Sent {
     pub(crate) subject: String,
     pub(crate) time_us: i64,
     pub(crate) data: Option<String>,
+}
+
+/// A catalog of its own.
+pub(crate) async fn catalog(folder: &Path, options: SqliteOptions) -> SqliteCatalog {
+    let clock = Arc::new(Hand(AtomicI64::new(NOW_US)));
+    let entropy = Arc::new(Counting::default());
+    SqliteCatalog::open(&folder.join("catalog.db"), options, clock, entropy).await.unwrap()
 }
 
 pub(crate) struct World {
@@ -301,15 +310,26 @@ impl World {
         headers: &[(&str, &str)],
         body: &str,
     ) -> (StatusCode, HeaderMap, String) {
+        let response = self.respond(method, path, headers, body).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        (parts.status, parts.headers, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    /// Sends a request and reads nothing of what it is answered.
+    pub(crate) async fn respond(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Response {
         let mut request = Request::builder().method(method).uri(path).extension(self.namespace.clone());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::from(body.to_owned())).unwrap();
-        let response = weir_query::router(Arc::clone(&self.service)).oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        (parts.status, parts.headers, String::from_utf8(bytes.to_vec()).unwrap())
+        weir_query::router(Arc::clone(&self.service)).oneshot(request).await.unwrap()
     }
 
     pub(crate) async fn get(&self, path: &str) -> (StatusCode, String) {

@@ -11,12 +11,13 @@ use http::HeaderMap;
 use serde::Deserialize;
 use weir_catalog::MeterUpdate;
 use weir_meter::Meter;
-use weir_meter::definition::{DefinitionDraft, check_definition};
+use weir_meter::definition::DefinitionDraft;
 use weir_proto::Problem;
 
 use super::super::body::json_body;
 use super::super::{MeterPath, Tenant, find_meter};
-use super::{MEMBERS, MeterBody, definition};
+use super::definition::check;
+use super::{MEMBERS, MeterBody};
 use crate::error::QueryError;
 use crate::names::check_members;
 use crate::request::read_object;
@@ -57,7 +58,7 @@ impl MeterChange {
     /// The change, if the meter that comes of it is a good one.
     fn update(self, meter: &Meter) -> Result<MeterUpdate, QueryError> {
         let group_by = self.group_by.unwrap_or_default();
-        check_definition(&DefinitionDraft {
+        check(&DefinitionDraft {
             slug: &meter.slug,
             name: self.name.as_deref(),
             description: self.description.as_deref().or(meter.description.as_deref()),
@@ -66,8 +67,7 @@ impl MeterChange {
             aggregation: meter.aggregation,
             value_property: meter.value_property.as_deref(),
             group_by: &group_by,
-        })
-        .map_err(|error| definition(&error.field, error.reason))?;
+        })?;
         Ok(MeterUpdate { name: self.name, description: self.description, metadata: self.metadata, group_by })
     }
 }

@@ -1,5 +1,5 @@
 //! Input → answer for queries and meters. Every row is sent to a real server, and stands as a row of
-//! `docs/inputs-queries.md`: a change of either is a change of both.
+//! `docs/inputs.md`: a change of either is a change of both.
 
 mod events;
 mod meters;
@@ -224,7 +224,7 @@ async fn raw(api: &Api, sent: &Sent) -> Reply {
 fn the_document_has_these_rows() {
     let nothing = || "0123456789".repeat(12);
     let given = Given { deleted_id: nothing(), position: nothing(), foreign: nothing() };
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/inputs-queries.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/inputs.md");
     let document = std::fs::read_to_string(path).unwrap();
     for (heading, rows) in tables(&given) {
         let section = document.split(&format!("\n### {heading}\n")).nth(1).unwrap_or_default();
