@@ -64,6 +64,11 @@ pub enum LogError {
     Mismatch(String),
     #[error("offset {asked} of partition {partition} was cut; the log starts at {start}")]
     BelowStart { partition: u32, asked: u64, start: u64 },
+    /// Records that were read before are not there any more.
+    #[error(
+        "partition {partition} of the log ends at offset {end} and was read up to {frontier} before: files of it are missing, or it is an older copy; restore the right one"
+    )]
+    Short { partition: u32, end: u64, frontier: u64 },
     #[error("the log is closed: {0}")]
     Closed(String),
 }

@@ -43,6 +43,7 @@ pub use options::*;
 use partition::Partition;
 use payload::{NAMESPACE_BYTES_MAX, encoded_bytes};
 use queue::{Budget, Pending};
+use recover::Looked;
 use refusal::Refusal;
 use sync::Mutex;
 use sync::atomic::{AtomicBool, Ordering};
@@ -77,6 +78,9 @@ impl LocalLog {
         options.check()?;
         let epoch_folder = options.dir.join(format!("e{}", options.epoch));
         refuse_other_partitions(&disk, &epoch_folder, options.partitions)?;
+        // All of them before any is mended: a log that is refused stays as it is.
+        let looked = (0..options.partitions).map(|number| look(&disk, &options, number, &epoch_folder));
+        let looked = looked.collect::<Result<Vec<_>, _>>()?;
         // One after the other: a folder may be there already and yet not be durable, if a crash came right
         // after it was made.
         match disk.create_folders(&options.dir) {
@@ -94,8 +98,8 @@ impl LocalLog {
             closed: AtomicBool::new(false),
             threads: Mutex::default(),
         };
-        for number in 0..options.partitions {
-            log.start_partition(&disk, &options, number, &epoch_folder, clock.clone())?;
+        for (number, looked) in (0..).zip(looked) {
+            log.start_partition(&disk, &options, number, looked, clock.clone())?;
         }
         Ok(log)
     }
@@ -105,18 +109,11 @@ impl LocalLog {
         disk: &Disk,
         options: &LocalLogOptions,
         number: u32,
-        epoch_folder: &Path,
+        looked: Looked,
         clock: Arc<dyn Clock>,
     ) -> Result<(), LogError> {
-        let folder = epoch_folder.join(format!("p{number}"));
-        let whose = FileHeader {
-            installation: options.installation,
-            epoch: options.epoch,
-            partition: number,
-            base_offset: 0,
-            record_time_floor_us: i64::MIN,
-        };
-        let mut recovered = recover::recover(disk, &folder, &whose)?;
+        let (folder, whose) = (looked.folder.clone(), looked.whose);
+        let mut recovered = looked.mend(disk)?;
         let active = recovered.files.back().map(|file| (file.seed, file.bytes));
         let Some((seed, synced_bytes)) = active else {
             return Err(LogError::Closed("a partition was opened without a file".to_owned()));
@@ -303,6 +300,24 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, LogError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(LogError::Closed(format!("its reader stopped: {error}"))))
+}
+
+/// Reads a partition's files and touches none.
+fn look(
+    disk: &Disk,
+    options: &LocalLogOptions,
+    number: u32,
+    epoch_folder: &Path,
+) -> Result<Looked, LogError> {
+    let whose = FileHeader {
+        installation: options.installation,
+        epoch: options.epoch,
+        partition: number,
+        base_offset: 0,
+        record_time_floor_us: i64::MIN,
+    };
+    let folder = epoch_folder.join(format!("p{number}"));
+    recover::look(disk, &folder, &whose, options.frontiers.get(&number).copied())
 }
 
 /// The number of partitions says which records lie where, for as long as the epoch lasts.

@@ -1,5 +1,6 @@
 //! Where a local log lies, whose it is, and what bounds it, each bound with its default.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +27,10 @@ pub struct LocalLogOptions {
     pub installation: InstallationId,
     pub epoch: u32,
     pub partitions: u32,
+    /// By partition, the offset up to which its records have been read and are at rest elsewhere. A log that
+    /// ends below one, or begins above it, is refused before anything of it is touched. Without an entry a
+    /// partition may hold whatever it does.
+    pub frontiers: BTreeMap<u32, u64>,
     /// A file is closed and the next one begun at this size.
     pub segment_bytes_max: u64,
     /// A file whose first record is this old, by the log's own time, takes no more records. Only whole files
@@ -50,6 +55,7 @@ impl LocalLogOptions {
             installation,
             epoch,
             partitions,
+            frontiers: BTreeMap::new(),
             segment_bytes_max: SEGMENT_BYTES_MAX,
             segment_age_max: SEGMENT_AGE_MAX,
             append_bytes_max: APPEND_BYTES_MAX,

@@ -3,7 +3,7 @@
 //! was told of, and is cut off; anything else that is bad was durable once, and stops the start.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tracing::warn;
 use weir_files::{Disk, File, Open};
@@ -24,57 +24,124 @@ pub(super) struct Recovered {
     pub(super) record_time_us: i64,
 }
 
+/// A partition's files as they lie there, read to their end. Nothing of them has been changed.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pub(super) folder: PathBuf,
+    pub(super) whose: FileHeader,
+    /// Those that are no longer written to.
+    finished: VecDeque<FileInfo>,
+    /// The file that is written to; none in a partition that is new.
+    last: Option<Scanned>,
+    unfinished: Option<Unfinished>,
+}
+
 /// The file that is written to, not yet looked at.
 struct LastFile {
     file: File,
     base_offset: u64,
 }
 
+/// A file whose header a crash kept from becoming durable: there is nothing in it.
+#[derive(Debug)]
+struct Unfinished {
+    path: PathBuf,
+    base_offset: u64,
+    bytes: u64,
+}
+
 /// One file, read to the end of its last good frame.
+#[derive(Debug)]
 struct Scanned {
     file: File,
     info: FileInfo,
     next_offset: u64,
     record_time_us: i64,
+    /// Bytes after the last good frame.
+    torn_bytes: u64,
 }
 
-/// Opens a partition's folder, makes it if need be, and mends what a crash left. `whose` says what
-/// every file's header must say, apart from where the file begins.
-pub(super) fn recover(disk: &Disk, folder: &Path, whose: &FileHeader) -> Result<Recovered, LogError> {
-    disk.create_folders(folder).map_err(failed("cannot create the folder", folder))?;
+/// Looks at a partition's files and refuses what is damaged, or is not the log that it should be.
+/// `whose` says what every file's header must say, apart from where the file begins; `frontier`, if there
+/// is one, up to where the log has been read before.
+pub(super) fn look(
+    disk: &Disk,
+    folder: &Path,
+    whose: &FileHeader,
+    frontier: Option<u64>,
+) -> Result<Looked, LogError> {
     let mut bases = base_offsets(disk, folder)?;
     let mut last = bases.pop().map(|base| open_last(disk, folder, base)).transpose()?;
-    let mut dropped = None;
-    if let Some(unfinished) = take_unfinished(&mut last, bases.is_empty())? {
-        let path = unfinished.file.path();
-        warn!(path = %path.display(), "the log removes a file that a crash left without its header");
-        // Durable before the first append, by the sync of the folder that ends a recovery.
-        disk.remove(path).map_err(failed("cannot remove", path))?;
-        dropped = Some(unfinished.base_offset);
+    let unfinished = take_unfinished(&mut last, bases.is_empty())?;
+    if unfinished.is_some() {
         last = bases.pop().map(|base| open_last(disk, folder, base)).transpose()?;
     }
-    let Some(last) = last else {
-        return begin(disk, folder, FileHeader { base_offset: 0, record_time_floor_us: i64::MIN, ..*whose });
+    let mut looked = Looked {
+        folder: folder.to_owned(),
+        whose: *whose,
+        finished: VecDeque::new(),
+        last: None,
+        unfinished,
     };
-    let mut files = VecDeque::new();
-    for (at, base) in bases.iter().enumerate() {
-        let next = bases.get(at + 1).copied().unwrap_or(last.base_offset);
-        files.push_back(scan_finished(disk, folder, whose, *base, next)?);
+    if let Some(last) = last {
+        for (at, base) in bases.iter().enumerate() {
+            let next = bases.get(at + 1).copied().unwrap_or(last.base_offset);
+            looked.finished.push_back(scan_finished(disk, folder, whose, *base, next)?);
+        }
+        let last = scan_last(last.file, &FileHeader { base_offset: last.base_offset, ..*whose })?;
+        // The unfinished file was begun only after everything before it was durable.
+        if looked.unfinished.as_ref().is_some_and(|file| file.base_offset != last.next_offset) {
+            return Err(hole(last.file.path(), last.info.bytes, last.next_offset));
+        }
+        looked.last = Some(last);
     }
-    let last = scan_last(last.file, &FileHeader { base_offset: last.base_offset, ..*whose })?;
-    // The dropped file was begun only after everything before it was durable.
-    if dropped.is_some_and(|base| base != last.next_offset) {
-        return Err(hole(last.file.path(), last.info.bytes, last.next_offset));
+    looked.check(frontier)?;
+    Ok(looked)
+}
+
+impl Looked {
+    /// A log is cut up to its frontier at most, and always keeps the file that is written to.
+    fn check(&self, frontier: Option<u64>) -> Result<(), LogError> {
+        let Some(frontier) = frontier else { return Ok(()) };
+        let partition = self.whose.partition;
+        let first = self.finished.front().or(self.last.as_ref().map(|last| &last.info));
+        let start = first.map_or(0, |file| file.base_offset);
+        if start > frontier {
+            return Err(LogError::BelowStart { partition, asked: frontier, start });
+        }
+        let end = self.last.as_ref().map_or(0, |last| last.next_offset);
+        if end < frontier {
+            return Err(LogError::Short { partition, end, frontier });
+        }
+        Ok(())
     }
-    // Names that a killed process added or removed may not be durable yet, and appends rely on them.
-    disk.sync_folder(folder).map_err(failed("cannot sync the folder", folder))?;
-    files.push_back(last.info);
-    Ok(Recovered {
-        files,
-        active: last.file,
-        next_offset: last.next_offset,
-        record_time_us: last.record_time_us,
-    })
+
+    /// Makes the folder if need be, and takes away what a crash left.
+    pub(super) fn mend(self, disk: &Disk) -> Result<Recovered, LogError> {
+        let folder = &self.folder;
+        disk.create_folders(folder).map_err(failed("cannot create the folder", folder))?;
+        if let Some(Unfinished { path, bytes, .. }) = &self.unfinished {
+            warn!(path = %path.display(), "the log removes a file that a crash left without its header");
+            metrics::torn(*bytes);
+            // Durable before the first append, by the sync of the folder that ends a recovery.
+            disk.remove(path).map_err(failed("cannot remove", path))?;
+        }
+        let Some(last) = self.last else {
+            let header = FileHeader { base_offset: 0, record_time_floor_us: i64::MIN, ..self.whose };
+            return begin(disk, folder, header);
+        };
+        last.cut_off_end()?;
+        // Names that a killed process added or removed may not be durable yet, and appends rely on them.
+        disk.sync_folder(folder).map_err(failed("cannot sync the folder", folder))?;
+        let mut files = self.finished;
+        files.push_back(last.info);
+        Ok(Recovered {
+            files,
+            active: last.file,
+            next_offset: last.next_offset,
+            record_time_us: last.record_time_us,
+        })
+    }
 }
 
 /// Begins a file: header written, file and folder synced. On an error nothing of it may be trusted.
@@ -130,7 +197,7 @@ fn open_last(disk: &Disk, folder: &Path, base_offset: u64) -> Result<LastFile, L
 
 /// Takes the last file out if a crash came before its header was durable: nothing can be in it. `only`
 /// says that there is no file before it.
-fn take_unfinished(last: &mut Option<LastFile>, only: bool) -> Result<Option<LastFile>, LogError> {
+fn take_unfinished(last: &mut Option<LastFile>, only: bool) -> Result<Option<Unfinished>, LogError> {
     let Some(LastFile { file, base_offset }) = last else { return Ok(None) };
     let path = file.path();
     let length = file.len().map_err(failed("cannot read", path))?;
@@ -150,8 +217,9 @@ fn take_unfinished(last: &mut Option<LastFile>, only: bool) -> Result<Option<Las
             "the file's header is not what was written, and the file before it is missing",
         ));
     }
-    metrics::torn(length);
-    Ok(last.take())
+    let unfinished = Unfinished { path: path.to_owned(), base_offset: *base_offset, bytes: length };
+    *last = None;
+    Ok(Some(unfinished))
 }
 
 /// Reads and compares a file's header.
@@ -235,7 +303,7 @@ fn read_frame_header(file: &File, byte: u64, length: u64) -> Result<Option<Frame
     Ok(FrameHeader::decode(&bytes).filter(|frame| frame.frame_bytes() as u64 <= rest))
 }
 
-/// Reads the last file with all checksums and cuts off what a crash left of the last frame.
+/// Reads the last file with all checksums, up to what a crash left of the last frame.
 fn scan_last(file: File, expected: &FileHeader) -> Result<Scanned, LogError> {
     let length = file.len().map_err(failed("cannot read", file.path()))?;
     let (header, seed) = open_header(&file, expected)?;
@@ -243,11 +311,12 @@ fn scan_last(file: File, expected: &FileHeader) -> Result<Scanned, LogError> {
         info: FileInfo::new(header.base_offset, seed, FILE_HEADER_BYTES as u64),
         next_offset: header.base_offset,
         record_time_us: header.record_time_floor_us,
+        torn_bytes: 0,
         file,
     };
     while scanned.info.bytes < length {
         if !scanned.step(length)? {
-            scanned.cut_off_end(length)?;
+            scanned.torn_bytes = scanned.torn(length)?;
             break;
         }
     }
@@ -280,21 +349,29 @@ impl Scanned {
         Ok(true)
     }
 
-    /// The frame at the end of what was read is bad. With a good one anywhere after it, something other
-    /// than a crash did this, because no frame is written before the last one is synced.
-    fn cut_off_end(&mut self, length: u64) -> Result<(), LogError> {
+    /// The frame at the end of what was read is bad: gives the bytes from there on. With a good frame
+    /// anywhere after it, something other than a crash did this, because no frame is written before the last
+    /// one is synced.
+    fn torn(&self, length: u64) -> Result<u64, LogError> {
         let byte = self.info.bytes;
-        let path = self.file.path();
         let torn = length.saturating_sub(byte);
         let rest = self.bytes(byte, torn as usize)?;
         if find_frame(self.info.seed, rest.get(1..).unwrap_or_default()).is_some() {
-            return Err(hole(path, byte, self.next_offset));
+            return Err(hole(self.file.path(), byte, self.next_offset));
         }
+        Ok(torn)
+    }
+
+    fn cut_off_end(&self) -> Result<(), LogError> {
+        if self.torn_bytes == 0 {
+            return Ok(());
+        }
+        let (byte, path) = (self.info.bytes, self.file.path());
         warn!(
-            path = %path.display(), byte, bytes = torn, offset = self.next_offset,
+            path = %path.display(), byte, bytes = self.torn_bytes, offset = self.next_offset,
             "the log cuts off the unfinished end that a crash left; nothing in it was acknowledged"
         );
-        metrics::torn(torn);
+        metrics::torn(self.torn_bytes);
         self.file.set_len(byte).map_err(failed("cannot truncate", path))?;
         self.file.sync_all().map_err(failed("cannot sync", path))
     }

@@ -16,7 +16,7 @@ use super::frame::{BadFrame, Compression, check_frame, encode_frame, find_frame,
 use super::header::{BadHeader, FileHeader};
 use super::payload::{decode_records, encode_record, encoded_bytes};
 use super::reader::{Cursors, Source};
-use super::recover::recover;
+use super::recover::look;
 use super::{LocalLog, LocalLogOptions};
 use crate::{Log, Record, RecordKind};
 
@@ -59,7 +59,8 @@ async fn a_reader_at_the_end_of_a_file_that_was_cut_goes_on() {
         base_offset: 0,
         record_time_floor_us: i64::MIN,
     };
-    let files = Mutex::new(Files::new(recover(&disk, &folder, &whose).unwrap().files));
+    let files =
+        Mutex::new(Files::new(look(&disk, &folder, &whose, None).unwrap().mend(&disk).unwrap().files));
     let cursors = Cursors::default();
     let source = |durable_end| Source { disk: &disk, folder: &folder, files: &files, durable_end };
     assert_eq!(cursors.read(source(1), 0, 1).unwrap()[0].offset, 0);

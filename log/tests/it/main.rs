@@ -9,6 +9,7 @@ mod cutting;
 mod damage;
 mod failing;
 mod fixture;
+mod frontiers;
 mod hooked;
 mod inspecting;
 mod machine;
