@@ -129,7 +129,7 @@ impl QueryService {
 
 /// The meter, if there is one and it had not been deleted at the revision. A deleted one stands for no
 /// number any more, as its windows end with it; positions from before its end still answer.
-pub(crate) fn living(meter: Option<Meter>, id_or_slug: &str, revision: u64) -> Result<Meter, QueryError> {
+fn living(meter: Option<Meter>, id_or_slug: &str, revision: u64) -> Result<Meter, QueryError> {
     let meter = meter.ok_or_else(|| QueryError::no_meter(id_or_slug))?;
     match (meter.deleted_revision, meter.deleted_at_us) {
         (Some(deleted), Some(at_us)) if deleted <= revision => Err(QueryError::NotFound(format!(

@@ -8,6 +8,7 @@ mod queries;
 use reqwest::Method;
 use weir_tests::http::{Api, BATCH, JSON, POSITION, Reply};
 use weir_tests::plain::total;
+use weir_tests::process::{Metrics, TELEMETRY};
 
 use super::{Own, own};
 
@@ -102,8 +103,29 @@ const FLAGS: [&str; 14] = [
     "100",
 ];
 /// A server that one meter and one query are too much for.
-const FULL: [&str; 6] =
-    ["--meters-max", "1", "--query-memory-max", "1 KiB", "--query-memory-total-max", "1 KiB"];
+const FULL: [&str; 8] = [
+    "--meters-max",
+    "1",
+    "--meters-ever-max",
+    "1",
+    "--query-memory-max",
+    "1 KiB",
+    "--query-memory-total-max",
+    "1 KiB",
+];
+/// Limits that refuse nothing, or nothing that one request alone can bring about.
+const NOT_HERE: [&str; 10] = [
+    "query_concurrency",
+    "query_light_bytes",
+    "query_waiting_max",
+    "query_deadline",
+    "query_position_wait",
+    "query_memory_total_max",
+    "query_folded_bytes_max",
+    "query_unread_wait",
+    "query_body_wait",
+    "query_values_max",
+];
 const EVENTS: usize = 60;
 /// So long that 20 rows of it are a large answer.
 const LONG_GROUP: usize = 1_000;
@@ -144,10 +166,10 @@ async fn given(server: &Own) -> Given {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_input_has_its_answer() {
-    let server = own(&FLAGS);
+    let server = own(&[FLAGS.as_slice(), &TELEMETRY].concat());
     let given = given(&server).await;
     let meters = server.api.get("/api/v1/meters").await.expect(200).body;
-    let full = own(&FULL);
+    let full = own(&[FULL.as_slice(), &TELEMETRY].concat());
     let body = r#"{"slug":"only","eventType":"request","aggregation":"COUNT"}"#;
     full.api.post("/api/v1/meters", JSON, body).await.expect(201);
     let event = r#"{"specversion":"1.0","id":"1","source":"s","type":"request","subject":"acme"}"#;
@@ -170,6 +192,13 @@ async fn every_input_has_its_answer() {
         }
     }
     assert!(wrong.is_empty(), "{} answers are not as they should be:\n{}", wrong.len(), wrong.join("\n"));
+    let metrics = [Metrics::of(&server.server).await, Metrics::of(&full.server).await];
+    for limit in limits().iter().filter(|limit| !NOT_HERE.contains(&limit.as_str())) {
+        let label = format!("limit=\"{limit}\"");
+        let refused =
+            metrics.iter().map(|metrics| metrics.sum("weir_query_refused_total", &label)).sum::<f64>();
+        assert!(refused > 0.0, "{limit} counts what it refuses");
+    }
     // None of it changed anything.
     assert_eq!(server.api.get("/api/v1/meters").await.expect(200).body, meters);
     let reply = server.api.get_at("/api/v1/meters/sum/query", &server.api.position().await).await.expect(200);
@@ -224,15 +253,28 @@ async fn raw(api: &Api, sent: &Sent) -> Reply {
 fn the_document_has_these_rows() {
     let nothing = || "0123456789".repeat(12);
     let given = Given { deleted_id: nothing(), position: nothing(), foreign: nothing() };
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/inputs.md");
-    let document = std::fs::read_to_string(path).unwrap();
     for (heading, rows) in tables(&given) {
-        let section = document.split(&format!("\n### {heading}\n")).nth(1).unwrap_or_default();
-        let section = section.split("\n##").next().unwrap();
-        let written: Vec<&str> = section.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+        let written = documented(heading);
         let expected: Vec<String> = rows.iter().map(line).collect();
         assert_eq!(written, expected, "### {heading}\n\n{}\n", expected.join("\n"));
     }
+}
+
+/// The names of the limits that the document has.
+fn limits() -> Vec<String> {
+    let rows = documented("Limits of meters and queries");
+    let names = rows.iter().map(|row| row.split('`').nth(1).expect("a row begins with a name").to_owned());
+    names.collect()
+}
+
+/// The rows of the first table under a heading of the document.
+fn documented(heading: &str) -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/inputs.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let section = document.split(&format!("\n### {heading}\n")).nth(1).expect("the document has the heading");
+    let table =
+        section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    table.skip(2).map(str::to_owned).collect()
 }
 
 /// A row as the document has it.

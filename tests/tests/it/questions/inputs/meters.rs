@@ -167,6 +167,13 @@ pub(super) fn rows(given: &Given) -> Vec<Row> {
             [made(json!({})).when_full()],
         ),
         row(
+            "one more meter, or change of a group-by, than `meters_ever_max`",
+            409,
+            "too-many-meters",
+            "ask the operator to raise",
+            [put("/api/v1/meters/only", r#"{"groupBy":{"a":"$.a"}}"#).when_full()],
+        ),
+        row(
             "a change of a meter that is not there, or was deleted",
             404,
             "not-found",

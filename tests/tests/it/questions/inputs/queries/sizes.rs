@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::{Row, Sent, get, post, row};
+use super::super::{Row, get, post, row};
 use super::{all, asked, posted};
 
 pub(super) fn sizes() -> Vec<Row> {
@@ -64,14 +64,4 @@ pub(super) fn sizes() -> Vec<Row> {
             [get("/api/v1/meters/only/query?groupBy=subject&windowSize=MINUTE").when_full()],
         ),
     ]
-}
-
-trait ConcatSent {
-    fn concat_sent(self) -> Vec<Sent>;
-}
-
-impl<const N: usize> ConcatSent for [Vec<Sent>; N] {
-    fn concat_sent(self) -> Vec<Sent> {
-        self.into_iter().flatten().collect()
-    }
 }
