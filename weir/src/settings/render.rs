@@ -17,11 +17,18 @@ const TOLD: &[&str] =
 impl Settings {
     /// A few lines for the start: where things lie, and what is not as usual.
     pub fn summary(&self) -> String {
+        let told: Vec<(&str, String)> = SPECS
+            .iter()
+            .zip(self.shown())
+            .zip(&self.origins)
+            .filter(|((spec, _), origin)| TOLD.contains(&spec.name) || **origin != Origin::Default)
+            .map(|((spec, value), _)| (spec.name, value.to_string()))
+            .collect();
+        let width = told.iter().map(|(name, _)| name.len()).max().unwrap_or(0).saturating_add(2);
         let mut out = String::new();
-        for ((spec, value), origin) in SPECS.iter().zip(self.shown()).zip(&self.origins) {
-            if TOLD.contains(&spec.name) || *origin != Origin::Default {
-                let _ = writeln!(out, "  {:<18}{}", spec.name, value.to_string().trim_matches('"'));
-            }
+        for (name, value) in &told {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "  {name:<width$}{}", value.trim_matches('"'));
         }
         out.push_str("`weir config` explains every setting; Ctrl-C stops the server");
         out

@@ -167,3 +167,19 @@ fn sizes_and_durations_are_humane() {
         assert!(kept_for(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn a_start_tells_names_and_values_apart() {
+    let given: Vec<(&'static str, String)> = SPECS
+        .iter()
+        .zip(Settings::resolve(&[]).unwrap().shown())
+        .map(|(spec, value)| (spec.name, value.to_string().trim_matches('"').to_owned()))
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
+    let all = Settings::resolve(&[Layer::of(Origin::Flag, given)]).unwrap().summary();
+    for spec in SPECS {
+        let line = all.lines().find(|line| line.trim_start().starts_with(spec.name));
+        let line = line.unwrap_or_else(|| panic!("{} is missing in {all}", spec.name));
+        assert!(line.trim_start()[spec.name.len()..].starts_with("  "), "{line}");
+    }
+}
