@@ -78,14 +78,24 @@ impl From<SettingsError> for Failure {
 
 impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
-        let mut failure = Self::new(error.to_string());
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            failure = failure.detail(format!("because: {cause}"));
-            source = cause.source();
-        }
-        failure
+        let failure = Self::new(error.to_string());
+        causes(&error).into_iter().fold(failure, |failure, cause| failure.detail(format!("because: {cause}")))
     }
+}
+
+/// What the causes of an error add to its own text, from the nearest to the first. Many an error says its cause
+/// in its own sentence, and nobody needs to hear it twice.
+fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    let mut said = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !said.iter().any(|before| before.contains(&text)) {
+            said.push(text);
+        }
+        source = cause.source();
+    }
+    said.split_off(1)
 }
 
 impl From<ClientError> for Failure {
@@ -102,5 +112,29 @@ impl From<ClientError> for Failure {
             Some(advice) => failure.advice(advice),
             None => failure,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use weir_log::LogError;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the server cannot start")]
+    struct Outer(#[source] LogError);
+
+    fn full() -> LogError {
+        LogError::Io { context: "the log cannot write x".to_owned(), source: io::Error::other("no room") }
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let failure = Failure::from(ServeError::from(full()));
+        assert_eq!(failure.render(Style::PLAIN), "error: the log cannot write x: no room\n");
+        assert_eq!(causes(&Outer(full())), ["the log cannot write x: no room"]);
     }
 }
