@@ -2,6 +2,7 @@
 //! acknowledged is kept, and it ends well and in time, also if clients dawdle, if it is asked twice, or if
 //! somebody loses patience and kills it.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,6 +24,9 @@ const JUNE: i64 = 1_780_272_000;
 const FLAGS: [&str; 6] = ["--flush-interval", "200ms", "--partitions", "2", "--shutdown-grace", "2s"];
 /// Beyond the grace: a flush on a busy machine. It only catches a server that hangs.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// What the server says in HTTP when it stops; over gRPC clients choose it themselves.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Over HTTP and over gRPC.
 const CLIENTS: usize = 5;
@@ -91,11 +95,16 @@ async fn send_over_http(api: Api, client: u64, stopped: Arc<AtomicBool>) -> Told
             Ok(reply) => {
                 assert!(!reply.header("retry-after").is_empty(), "{:?}", reply.headers);
                 assert!(stopped.load(Ordering::SeqCst), "refused before anybody asked it to stop");
+                let retry_after = reply.header("retry-after").parse().unwrap();
                 reply.expect_problem(503);
                 told.refused.push(name);
+                sleep(Duration::from_secs(retry_after)).await;
             }
             Err(error) if error.is_connect() => break,
-            Err(_) => told.unclear.push(name),
+            Err(error) => {
+                println!("without an answer: {name}: {error:?}");
+                told.unclear.push(name);
+            }
         }
     }
     told
@@ -108,21 +117,32 @@ async fn send_over_grpc(url: String, client: u64, stopped: Arc<AtomicBool>) -> T
         let name = format!("{client}-{number}");
         match grpc.ingest(grpc::request(&batch(&name))).await {
             Ok(_) => told.taken.push(name),
+            Err(status) if nobody_listens(&status) => break,
             Err(status) => {
                 assert!(stopped.load(Ordering::SeqCst), "{status:?}");
-                let answered = status.code() == Code::Unavailable && !status.metadata().is_empty();
-                if answered {
-                    told.refused.push(name)
+                if status.code() == Code::Unavailable && !status.metadata().is_empty() {
+                    told.refused.push(name);
+                    sleep(RETRY_AFTER).await;
                 } else {
-                    told.unclear.push(name)
-                }
-                if tokio::net::TcpStream::connect(url.trim_start_matches("http://")).await.is_err() {
-                    break;
+                    println!("without an answer: {name}: {status:?}");
+                    told.unclear.push(name);
                 }
             }
         }
     }
     told
+}
+
+/// Whether a call went nowhere because no connection could be made.
+fn nobody_listens(status: &tonic::Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Starts again: what was acknowledged counts once, everything else once or not at all.
@@ -189,9 +209,10 @@ async fn asked_to_stop_it_answers_everybody_and_keeps_what_it_acknowledged() {
         told.refused.len(),
         told.unclear.len()
     );
-    // A client can send on a connection in the moment in which it is closed; then it knows nothing, and has
-    // to ask again. This is rare.
-    assert!(told.unclear.len() <= 2 * CLIENTS, "{:?}", told.unclear);
+    // Whoever waits when told to come again hears a clear word each time: taken, come again, or nobody there.
+    // One that does not may still connect in the instant between the last connection that is accepted and the
+    // end of the listener; the kernel resets that one, and nothing in HTTP could tell it more.
+    assert!(told.unclear.is_empty(), "{:?}", told.unclear);
     if slow_status == "204" { &mut told.taken } else { &mut told.refused }.push("slow".to_owned());
     expect_kept(&options, &told, "stopped").await;
 }

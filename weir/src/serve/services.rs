@@ -15,7 +15,7 @@ use weir_proto::{FILE_DESCRIPTOR_SET, PositionKey};
 use weir_query::{LogEnds, QueryOptions, QueryParts, QueryService};
 
 use super::ServeError;
-use super::listen::ListenerOptions;
+use super::listen::{FAREWELL, ListenerOptions};
 use super::parts::Parts;
 use crate::settings::Settings;
 
@@ -52,6 +52,8 @@ pub(super) fn listener(settings: &Settings) -> ListenerOptions {
         write_timeout: settings.write_timeout,
         header_bytes_max: settings.header_bytes_max,
         streams_max: u32::try_from(settings.streams_max).unwrap_or(u32::MAX),
+        // Most of the grace is for requests under way.
+        farewell: FAREWELL.min(settings.shutdown_grace / 2),
     }
 }
 
@@ -70,6 +72,7 @@ pub(super) async fn maintenance(
         minute_windows_kept_for: settings.minute_windows_kept_for,
         wide_groups_max: settings.wide_groups_max as u64,
         refold_rows: settings.refold_events as u64,
+        memory_max: settings.maintenance_memory_max,
         ..MaintenanceOptions::default()
     };
     let parts = MaintenanceParts {

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use http::{Request, Response};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, Version};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,9 +21,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::ListenerOptions;
 use super::places::{Activity, Place, UnderWay};
 use super::stall::Stalling;
+use super::{ListenerOptions, Stopping};
 
 /// Headers of one request of HTTP/1. HTTP/2 counts their bytes only.
 const HEADERS_MAX: usize = 100;
@@ -37,6 +38,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const SEND_BUFFER_BYTES_MAX: usize = 256 * 1024;
 /// After it was told to end, a connection has this long for what is under way.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// When the server closes, a connection that has just been made has this long for its first request.
+const FIRST_REQUEST: Duration = Duration::from_millis(250);
 
 /// Returns the setting that ended the connection, if a bound did.
 pub(super) async fn serve(
@@ -44,14 +47,16 @@ pub(super) async fn serve(
     routes: Router,
     options: ListenerOptions,
     place: &Place,
-    stop: CancellationToken,
+    stopping: Stopping,
 ) -> Option<&'static str> {
     let builder = builder(&options);
     let activity = &place.activity;
-    let service = service_fn(|request| answer(routes.clone(), Arc::clone(activity), request));
+    let told = &stopping.told;
+    let service = service_fn(|request| answer(routes.clone(), Arc::clone(activity), told.clone(), request));
     let io = TokioIo::new(Stalling::new(stream, options.write_timeout));
     let mut connection = pin!(builder.serve_connection(io, service));
-    let mut stopping = false;
+    let (mut heard, mut closing) = (false, false);
+    let mut close_at: Option<Instant> = None;
     // Set once the connection has been told to end.
     let mut ending: Option<(Instant, &'static str)> = None;
     loop {
@@ -60,8 +65,20 @@ pub(super) async fn serve(
             served = connection.as_mut() => {
                 return ending.map(|(_, limit)| limit).or(served.err().and_then(|error| bound(error.as_ref())));
             }
-            () = stop.cancelled(), if !stopping => {
-                stopping = true;
+            // HTTP/2 has a word for it, which lets go of no request. In HTTP/1 only an answer can say it, and
+            // to close now might cross with a request.
+            () = told.cancelled(), if !heard => {
+                heard = true;
+                if activity.speaks_http2() {
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+            () = stopping.closing.cancelled(), if !closing => {
+                closing = true;
+                close_at = Some(Instant::now() + if activity.has_asked() { Duration::ZERO } else { FIRST_REQUEST });
+            }
+            () = sleep_until(close_at.unwrap_or(look_again)), if close_at.is_some() => {
+                close_at = None;
                 connection.as_mut().graceful_shutdown();
             }
             // Whoever ended it has counted it.
@@ -138,11 +155,16 @@ fn bound(error: &(dyn Error + 'static)) -> Option<&'static str> {
 async fn answer(
     routes: Router,
     activity: Arc<Activity>,
+    told: CancellationToken,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let mut under_way = activity.begin();
-    let response = routes.oneshot(request.map(Body::new)).await?;
+    let http2 = request.version() == Version::HTTP_2;
+    let mut under_way = activity.begin(http2);
+    let mut response = routes.oneshot(request.map(Body::new)).await?;
     under_way.answered();
+    if told.is_cancelled() && !http2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(response.map(|body| Body::new(Watched { body, _under_way: under_way })))
 }
 

@@ -48,6 +48,7 @@ struct State {
     under_way: usize,
     finished: u64,
     cancelled: u64,
+    http2: bool,
     idle_since: Instant,
 }
 
@@ -96,7 +97,8 @@ impl Drop for Place {
 
 impl Activity {
     fn new() -> Self {
-        let state = State { under_way: 0, finished: 0, cancelled: 0, idle_since: Instant::now() };
+        let state =
+            State { under_way: 0, finished: 0, cancelled: 0, http2: false, idle_since: Instant::now() };
         Self { state: Mutex::new(state), ended: CancellationToken::new() }
     }
 
@@ -112,8 +114,14 @@ impl Activity {
         state.under_way > 0 || state.finished > 0 || state.cancelled > 0
     }
 
-    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+    /// Whether its requests come over HTTP/2; unknown before the first one.
+    pub(super) fn speaks_http2(&self) -> bool {
+        self.state.lock().http2
+    }
+
+    pub(super) fn begin(self: &Arc<Self>, http2: bool) -> UnderWay {
         let mut state = self.state.lock();
+        state.http2 = http2;
         state.under_way = state.under_way.saturating_add(1);
         UnderWay { activity: Arc::clone(self), answered: false }
     }

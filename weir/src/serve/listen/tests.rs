@@ -1,8 +1,96 @@
-//! Places and their bookkeeping; connections themselves are tested from outside.
+//! Places and their bookkeeping, and how connections end when the server does; how each bound ends one is
+//! tested from outside.
 
 use std::sync::Arc;
 
+use axum::routing::get;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
 use super::places::{CANCELLED_REQUESTS_MAX, Places};
+use super::*;
+
+const OPTIONS: ListenerOptions = ListenerOptions {
+    connections_max: 10,
+    header_timeout: Duration::from_secs(10),
+    idle_timeout: Duration::from_secs(10),
+    write_timeout: Duration::from_secs(10),
+    header_bytes_max: 16 << 10,
+    streams_max: 10,
+    farewell: Duration::from_millis(400),
+};
+/// Only catches what hangs.
+const LIMIT: Duration = Duration::from_secs(20);
+
+async fn listening(farewell: Duration) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let routes = Router::new().route("/", get(|| async { "here" }));
+    (
+        address,
+        stop.clone(),
+        tokio::spawn(serve(listener, routes, ListenerOptions { farewell, ..OPTIONS }, stop)),
+    )
+}
+
+/// Asks over HTTP/1 and gives the answer's text; empty if the connection is closed instead.
+async fn ask(stream: &mut TcpStream) -> String {
+    let _ = stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"here") {
+        let mut bytes = [0; 1024];
+        match timeout(LIMIT, stream.read(&mut bytes)).await.unwrap() {
+            Ok(0) | Err(_) => break,
+            Ok(read) => answer.extend_from_slice(&bytes[..read]),
+        }
+    }
+    String::from_utf8(answer).unwrap().to_lowercase()
+}
+
+async fn ended(stream: &mut TcpStream) -> bool {
+    timeout(LIMIT, stream.read(&mut [0; 64])).await.unwrap().map_or(true, |read| read == 0)
+}
+
+#[tokio::test]
+async fn a_client_that_keeps_its_connection_is_told_before_it_is_closed() {
+    let (address, stop, serving) = listening(OPTIONS.farewell).await;
+    let mut kept = TcpStream::connect(address).await.unwrap();
+    assert!(ask(&mut kept).await.contains("200 ok"));
+    stop.cancel();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    // It does not know yet, and neither does one that comes just now.
+    let mut late = TcpStream::connect(address).await.unwrap();
+    for stream in [&mut kept, &mut late] {
+        let answer = ask(stream).await;
+        assert!(answer.contains("200 ok") && answer.contains("connection: close"), "{answer:?}");
+        assert!(ended(stream).await);
+    }
+    timeout(LIMIT, serving).await.unwrap().unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_connection_made_just_before_the_end_gets_its_first_answer() {
+    let (address, stop, serving) = listening(OPTIONS.farewell).await;
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    assert!(ask(&mut idle).await.contains("200 ok"));
+    stop.cancel();
+    // That one is closed at the end of the farewell; the other has not been heard yet.
+    assert!(ended(&mut idle).await);
+    let answer = ask(&mut silent).await;
+    assert!(answer.contains("200 ok") && answer.contains("connection: close"), "{answer:?}");
+    timeout(LIMIT, serving).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn with_nobody_connected_it_ends_at_once() {
+    let (_, stop, serving) = listening(2 * LIMIT).await;
+    stop.cancel();
+    timeout(LIMIT, serving).await.unwrap().unwrap();
+}
 
 #[tokio::test(start_paused = true)]
 async fn the_connection_that_is_idle_for_longest_gives_way() {
@@ -13,13 +101,13 @@ async fn the_connection_that_is_idle_for_longest_gives_way() {
     let second = places.take().unwrap();
     tick().await;
     let third = places.take().unwrap();
-    let busy = first.activity.begin();
+    let busy = first.activity.begin(false);
     let fourth = places.take().unwrap();
     assert!(second.activity.ended.is_cancelled());
     assert!(!first.activity.ended.is_cancelled() && !third.activity.ended.is_cancelled());
     // One that was evicted gives nobody else's place back.
     drop(second);
-    let others = [third.activity.begin(), fourth.activity.begin()];
+    let others = [third.activity.begin(false), fourth.activity.begin(false)];
     assert!(places.take().is_none());
     drop(busy);
     let fifth = places.take().unwrap();
@@ -31,13 +119,13 @@ async fn the_connection_that_is_idle_for_longest_gives_way() {
 async fn requests_that_are_taken_back_end_the_connection() {
     let place = Arc::new(Places::new(1)).take().unwrap();
     for _ in 0..10 {
-        place.activity.begin().answered();
+        place.activity.begin(false).answered();
     }
     for _ in 0..CANCELLED_REQUESTS_MAX + 10 {
-        drop(place.activity.begin());
+        drop(place.activity.begin(false));
     }
     assert!(!place.activity.ended.is_cancelled());
-    drop(place.activity.begin());
+    drop(place.activity.begin(false));
     assert!(place.activity.ended.is_cancelled());
     assert!(place.activity.idle_since().is_some());
 }
