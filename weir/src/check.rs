@@ -16,7 +16,7 @@ use weir_meter::InstallationId;
 use weir_meter::hash::HashKey;
 use weir_store::local::LocalStore;
 
-use crate::data::{AtRest, FolderLock, LockError, Place, blocking};
+use crate::data::{AtRest, COPY_FIRST, FolderLock, LockError, Place, blocking, may_write_beside};
 use crate::environment::OsEntropy;
 use crate::output::{self, EXIT_UNFINISHED, Failure};
 
@@ -53,7 +53,8 @@ pub async fn check(place: &Place, windows: bool) -> Result<Report, Failure> {
                 "stop the server and check again, or make a copy beside it with `weir backup`, restore it into an \
                  empty folder and check that",
             ),
-            LockError::Io { .. } => Failure::new(error.to_string()),
+            LockError::Io { .. } if may_write_beside(&place.catalog) => Failure::new(error.to_string()),
+            LockError::Io { .. } => Failure::new(error.to_string()).advice(COPY_FIRST),
         })?;
     let mut report = Report::default();
     let Some((catalog, facts)) = catalog(&place.catalog, &mut report).await? else {

@@ -149,9 +149,24 @@ pub async fn open_catalog(path: &Path) -> Result<SqliteCatalog, Failure> {
 pub(crate) fn unreadable(path: &Path) -> impl Fn(CatalogError) -> Failure {
     let path = path.display().to_string();
     move |error| {
-        Failure::new(format!("cannot read the catalog {path}: {error}"))
-            .advice("`weir check` says what is wrong with a data folder")
+        let reading_only =
+            matches!(error, CatalogError::Database { .. }) && !may_write_beside(Path::new(&path));
+        let failure = Failure::new(format!("cannot read the catalog {path}: {error}"));
+        match reading_only {
+            true => failure.advice(COPY_FIRST),
+            false => failure.advice("`weir check` says what is wrong with a data folder"),
+        }
     }
+}
+
+/// For a folder that cannot be written to.
+pub(crate) const COPY_FIRST: &str = "the folder cannot be written to, and even to look into it a lock and SQLite's \
+     own files are made there: copy all of it to where it can be, and name the copy";
+
+/// Whether new files can be made in the folder in which a file lies.
+pub(crate) fn may_write_beside(file: &Path) -> bool {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
 /// Runs what waits for the disk where it holds up nobody else.
