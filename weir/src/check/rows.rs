@@ -13,6 +13,7 @@ use weir_meter::{Coordinates, OffsetRange, SegmentId};
 use weir_store::{RowScan, RowSource, Store, WindowScan};
 
 use super::Report;
+use super::store::tell;
 use crate::data::AtRest;
 
 /// Offsets of one segment that are named when they lack a row.
@@ -177,7 +178,7 @@ async fn footer(at_rest: &AtRest, segment: &Arc<Segment>, report: &mut Report) {
     };
     while let Some(batch) = batches.next().await {
         if let Err(error) = batch {
-            report.problem(error.to_string());
+            tell(segment, &error.to_string(), report);
             return;
         }
     }

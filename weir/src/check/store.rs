@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use weir_catalog::Catalog;
 use weir_meter::segment::{Segment, SegmentKind};
+use weir_meter::time::format_utc;
 use weir_meter::{SegmentId, WriterId};
 use weir_store::Store;
 
@@ -27,12 +28,24 @@ pub(super) async fn check(
         report.segments = report.segments.saturating_add(1);
         report.segment_bytes = report.segment_bytes.saturating_add(segment.new.byte_count);
         if let Err(error) = at_rest.store.verify(&[Arc::clone(segment)], true).await {
-            report.problem(error.to_string());
+            tell(segment, &error.to_string(), report);
             bad.insert(segment.new.segment);
         }
     }
     unknown(folder, at_rest, report).await;
     Ok(bad)
+}
+
+/// Says what is wrong with a segment's file. Of retired ones the listing has windows and members only, and these
+/// are a cache of rows: questions of old positions read the rows that count today.
+pub(super) fn tell(segment: &Segment, wrong: &str, report: &mut Report) {
+    match segment.delisted_at_us {
+        Some(at_us) if segment.new.kind != SegmentKind::Rows => report.note(format!(
+            "{wrong}; it may be left as it is: it was retired at {}, was a cache of rows, and goes in time",
+            format_utc(at_us)
+        )),
+        _ => report.problem(wrong),
+    }
 }
 
 /// Files that no listing knows. What a writer of this catalog left behind is swept at the next start; all

@@ -63,6 +63,27 @@ async fn a_meter_that_has_no_windows_yet_is_no_damage() {
     assert_eq!(found.meters, Some(2));
 }
 
+/// A server that meets a damaged cache takes it off the listing and makes it again. Until it is removed, the
+/// file lies there as it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_cache_that_was_retired_is_no_problem() {
+    let folder = Folder::filled().await;
+    folder.sql("UPDATE segments SET delisted_at_us = 1000000 WHERE kind <> 'rows'").await;
+    let windows = folder.files("store/windows").remove(0);
+    fs::remove_file(&windows).unwrap();
+    let members = folder.files("store/members").remove(0);
+    change(&members, |bytes| bytes[100] ^= 4);
+    let found = report(&folder).await;
+    assert!(found.problems.is_empty(), "{}", found.render(100));
+    assert_eq!(found.notes.len(), 2, "{}", found.render(100));
+    for (file, says) in [(&windows, "missing"), (&members, "CRC32C")] {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let note = found.notes.iter().find(|note| note.contains(name)).expect("a note names the file");
+        assert!(note.contains(says) && note.contains("retired at 1970-01-01T00:00:01"), "{note}");
+    }
+    weir::check::run(&folder.place(), false).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_that_nobody_listed_are_told() {
     let folder = Folder::filled().await;
