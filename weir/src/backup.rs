@@ -32,7 +32,7 @@ const CATALOG: &str = "catalog.db";
 const LOG: &str = "log";
 const STORE: &str = "store";
 /// The store's file that names its installation.
-const STORE_MARKER: &str = "weir-store";
+pub(crate) const STORE_MARKER: &str = "weir-store";
 
 /// How often a copy is begun again if the server has gone on faster than it was copied.
 const ATTEMPTS: usize = 3;

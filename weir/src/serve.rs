@@ -47,6 +47,18 @@ pub enum ServeError {
          or choose an empty --data-dir"
     )]
     LostCatalog { catalog: String, data: String },
+    #[error(
+        "the log {log} is missing, but the catalog counts events of it; bring it back from a copy, or choose an \
+         empty --data-dir"
+    )]
+    LostLog { log: String },
+    #[error(
+        "{store} is missing, or its file {marker} is, but the catalog lists {segments} segments in it; bring the \
+         store back from a copy, or choose an empty --data-dir"
+    )]
+    LostStore { store: String, marker: &'static str, segments: usize },
+    #[error("cannot open the catalog {path}: {context}: {reason}; {advice}")]
+    CatalogOpen { path: String, context: &'static str, reason: String, advice: &'static str },
     #[error("{path} {what}; {advice}")]
     Copy { path: String, what: &'static str, advice: &'static str },
     #[error(
@@ -201,8 +213,9 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
 }
 
 impl Running {
-    /// Readiness goes false, requests under way finish, what is durable is folded and flushed, files
-    /// are closed. An error says what is not at rest; it is in the log and comes back at the next start.
+    /// Readiness goes false, clients are told to go elsewhere, requests under way finish, what is durable is
+    /// folded and flushed, files are closed. An error says what is not at rest; it is in the log and comes
+    /// back at the next start.
     pub async fn stop(self) -> Result<(), ServeError> {
         self.health.draining.store(true, Ordering::Release);
         self.ingest.drain();

@@ -195,7 +195,10 @@ async fn a_server_that_starts_on_a_full_disk_says_so_and_changes_nothing() {
     let mut options = Options::new(&disk.data(), &[&FLAGS[..], &["--flush-interval", "1h"]].concat());
     disk.leave(0, None);
     options.wrapper = disk.wrapper();
-    assert!(start_or_say_why(&options, "without data").is_none(), "nothing can be kept there");
+    let (_, log) = options.try_start().expect_err("nothing can be kept there");
+    println!("without data: {}", log.trim());
+    assert!(log.contains(&path(&disk.data())) && !log.contains("because:"), "where: {log}");
+    assert!(log.contains("room") || log.contains("No space left") || !disk.is_real(), "what to do: {log}");
 
     disk.free(None);
     options.wrapper = disk.wrapper();

@@ -2,7 +2,7 @@
 //! that ends; nothing is left behind for a person to clean up.
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Why the folder cannot be had alone.
 #[derive(Debug, thiserror::Error)]
@@ -14,48 +14,48 @@ pub enum LockError {
 }
 
 /// Held as long as the process needs the folders for itself.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FolderLock {
-    _files: Vec<File>,
+    files: Vec<(PathBuf, File)>,
 }
 
 impl FolderLock {
-    /// For a server: makes the folders that are missing, durably, and locks each.
-    pub fn make_and_take<'p>(folders: impl IntoIterator<Item = &'p Path>) -> Result<Self, LockError> {
-        Self::lock(folders.into_iter().map(|folder| {
-            let failed = |source| LockError::Io { path: folder.display().to_string(), source };
-            make_durable(folder).map_err(failed).map(|()| folder)
-        }))
-    }
-
-    /// For a command that must be alone: locks each of the folders that is there, and makes none.
+    /// Locks each of the folders that is there, and makes none: for a command that must be alone, and for a
+    /// server that has yet to see whether these are its folders.
     pub fn take<'p>(folders: impl IntoIterator<Item = &'p Path>) -> Result<Self, LockError> {
-        Self::lock(folders.into_iter().filter(|folder| folder.is_dir()).map(Ok))
+        let mut taken = Self::default();
+        for folder in folders.into_iter().filter(|folder| folder.is_dir()) {
+            taken.add(folder)?;
+        }
+        Ok(taken)
     }
 
-    fn lock<'p>(folders: impl Iterator<Item = Result<&'p Path, LockError>>) -> Result<Self, LockError> {
-        let mut files = Vec::new();
-        let mut locked: Vec<&Path> = Vec::new();
+    /// For a server: makes those of the folders that are missing, durably, and locks them too.
+    pub fn make_and_add<'p>(&mut self, folders: impl IntoIterator<Item = &'p Path>) -> Result<(), LockError> {
         for folder in folders {
-            let folder = folder?;
-            if locked.contains(&folder) {
-                continue;
-            }
-            let path = folder.join("lock");
-            let failed = |source| LockError::Io { path: path.display().to_string(), source };
-            let open = File::options().create(true).truncate(false).write(true).open(&path);
-            let file = open.map_err(failed)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    return Err(LockError::InUse { path: folder.display().to_string() });
-                }
-                Err(TryLockError::Error(source)) => return Err(failed(source)),
-            }
-            files.push(file);
-            locked.push(folder);
+            let failed = |source| LockError::Io { path: folder.display().to_string(), source };
+            make_durable(folder).map_err(failed)?;
+            self.add(folder)?;
         }
-        Ok(Self { _files: files })
+        Ok(())
+    }
+
+    fn add(&mut self, folder: &Path) -> Result<(), LockError> {
+        if self.files.iter().any(|(locked, _)| locked == folder) {
+            return Ok(());
+        }
+        let path = folder.join("lock");
+        let failed = |source| LockError::Io { path: path.display().to_string(), source };
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(LockError::InUse { path: folder.display().to_string() });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        self.files.push((folder.to_owned(), file));
+        Ok(())
     }
 }
 

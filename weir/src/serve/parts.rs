@@ -1,21 +1,23 @@
 //! Opens the log, the store and the catalog that the settings name, in the order in which each can
 //! check that it belongs to the others.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use weir_aggregator::{AggregatorError, IndexFolder};
 use weir_catalog::sqlite::{PARTITIONS_MAX, SqliteCatalog, SqliteOptions};
-use weir_catalog::{Catalog, EpochRow};
+use weir_catalog::{Catalog, CatalogError, EpochRow, Listing};
 use weir_files::Disk;
-use weir_log::Log;
 use weir_log::local::{LocalLog, LocalLogOptions};
+use weir_log::{Log, LogError};
 use weir_meter::environment::{Clock, Entropy};
 use weir_store::Store;
 use weir_store::local::LocalStore;
 
 use super::ServeError;
-use crate::data::{FolderLock, LockError, copy_in};
+use crate::backup::STORE_MARKER;
+use crate::data::{FolderLock, LockError, copy_in, may_write_beside};
 use crate::settings::{CatalogUrl, LogUrl, Settings, StoreUrl};
 
 /// For how long after an accepted event its identity is remembered: belongs to the epoch for ever.
@@ -49,16 +51,36 @@ pub(super) async fn open(
         let path = settings.data_dir.display().to_string();
         return Err(ServeError::Copy { path, what: copy.what(), advice: copy.advice() });
     }
-    let lock =
-        FolderLock::make_and_take([settings.data_dir.as_path(), log_dir.as_path(), store_dir.as_path()])?;
+    let folders = [settings.data_dir.as_path(), log_dir.as_path(), store_dir.as_path()];
+    let mut lock = FolderLock::take(folders)?;
     refuse_lost_catalog(&catalog_file, &log_dir, &store_dir)?;
+    lock.make_and_add([settings.data_dir.as_path()])?;
 
     let options = SqliteOptions {
         living_meters_max: settings.meters_max as u64,
         meters_ever_max: settings.meters_ever_max as u64,
         ..SqliteOptions::default()
     };
-    let catalog = SqliteCatalog::open(&catalog_file, options, Arc::clone(clock), Arc::clone(entropy)).await?;
+    let opened = SqliteCatalog::open(&catalog_file, options, Arc::clone(clock), Arc::clone(entropy)).await;
+    let catalog = Arc::new(opened.map_err(|error| cannot_open(&catalog_file, error))?);
+    let opened = open_beside(settings, clock, entropy, Arc::clone(&catalog), lock).await;
+    if opened.is_err() {
+        catalog.close().await;
+    }
+    opened
+}
+
+/// What the catalog tells the place and the state of. It is looked at before anything of it is made or mended:
+/// what is refused stays as it is.
+async fn open_beside(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+    catalog: Arc<SqliteCatalog>,
+    mut lock: FolderLock,
+) -> Result<Parts, ServeError> {
+    let LogUrl::File(log_dir) = settings.log.clone();
+    let StoreUrl::File(store_dir) = settings.store.clone();
     let installation = catalog.installation().id;
     let partitions = settings.partitions.unwrap_or_else(cores);
     let epoch = catalog
@@ -67,21 +89,37 @@ pub(super) async fn open(
     if let Some(asked) = settings.partitions.filter(|asked| *asked != epoch.partitions) {
         return Err(ServeError::Partitions { stored: epoch.partitions, asked });
     }
-    let mut options = LocalLogOptions::new(log_dir, installation, epoch.epoch, epoch.partitions);
+    let listing = catalog.listing().await?;
+    let frontiers = frontiers(&listing, &epoch);
+    refuse_lost_log(&log_dir, &frontiers)?;
+    refuse_lost_store(&store_dir, &listing)?;
+    lock.make_and_add([log_dir.as_path(), store_dir.as_path()])?;
+
+    let mut options = LocalLogOptions::new(log_dir, installation, epoch.epoch, epoch.partitions)
+        .with_queue_bytes_max(settings.log_queue_bytes);
+    options.frontiers = frontiers;
     options.segment_bytes_max = settings.log_segment_bytes;
-    options.queue_bytes_max = settings.log_queue_bytes;
     // Whatever ingest lets in must fit: the body's events and what the log adds to each.
     let around_events = settings.batch_events_max.saturating_mul(RECORD_OVERHEAD_BYTES_MAX);
     options.append_bytes_max = settings.body_bytes_max.saturating_add(around_events);
     let clock_of_log = Arc::clone(clock);
-    let log = blocking(move || LocalLog::open(options, clock_of_log)).await??;
+    let log = blocking(move || LocalLog::open(options, clock_of_log)).await?.map_err(refused_log)?;
     let entropy_of_store = Arc::clone(entropy);
     let store = blocking(move || LocalStore::open(&store_dir, installation, entropy_of_store)).await??;
+    let store = store.with_maintenance_memory_max(settings.maintenance_memory_max);
     let index_dir = settings.data_dir.join(INDEX_FOLDER);
     let (incarnation, of_epoch) = (catalog.installation().incarnation, epoch.epoch);
     let index = move || IndexFolder::open(Disk::default(), &index_dir, installation, incarnation, of_epoch);
     let index = blocking(index).await?.map_err(AggregatorError::from)?;
-    Ok(Parts { catalog: Arc::new(catalog), log: Arc::new(log), store: Arc::new(store), epoch, index, lock })
+    Ok(Parts { catalog, log: Arc::new(log), store: Arc::new(store), epoch, index, lock })
+}
+
+/// Up to where each partition of the epoch is at rest.
+fn frontiers(listing: &Listing, epoch: &EpochRow) -> BTreeMap<u32, u64> {
+    let mut frontiers: BTreeMap<u32, u64> = (0..epoch.partitions).map(|partition| (partition, 0)).collect();
+    let of_epoch = listing.frontiers.iter().filter(|frontier| frontier.epoch == epoch.epoch);
+    frontiers.extend(of_epoch.map(|frontier| (frontier.partition, frontier.next_offset)));
+    frontiers
 }
 
 /// As many partitions as work at the same time.
@@ -107,6 +145,55 @@ fn refuse_lost_catalog(catalog: &Path, log_dir: &Path, store_dir: &Path) -> Resu
         }),
         None => Ok(()),
     }
+}
+
+/// A folder that cannot be looked for is not taken for a missing one.
+fn is_missing(path: &Path) -> bool {
+    matches!(path.try_exists(), Ok(false))
+}
+
+/// Before its folder is made: half a log is for the log itself to tell from a whole one.
+fn refuse_lost_log(log_dir: &Path, frontiers: &BTreeMap<u32, u64>) -> Result<(), ServeError> {
+    let counted = frontiers.values().any(|frontier| *frontier > 0);
+    if !counted || !is_missing(log_dir) {
+        return Ok(());
+    }
+    Err(ServeError::LostLog { log: log_dir.display().to_string() })
+}
+
+/// Before a new marker could make an empty folder look like the store that the catalog speaks of.
+fn refuse_lost_store(store_dir: &Path, listing: &Listing) -> Result<(), ServeError> {
+    let segments = listing.segments.iter().filter(|segment| !segment.new.location.is_empty()).count();
+    if segments == 0 || !is_missing(&store_dir.join(STORE_MARKER)) {
+        return Ok(());
+    }
+    Err(ServeError::LostStore { store: store_dir.display().to_string(), marker: STORE_MARKER, segments })
+}
+
+/// The log says what it lacks, the aggregator's sentences say what that means.
+fn refused_log(error: LogError) -> ServeError {
+    match error {
+        LogError::Short { partition, end, frontier } => {
+            AggregatorError::LogBehind { partition, frontier, end }.into()
+        }
+        LogError::BelowStart { partition, asked: frontier, start } => {
+            AggregatorError::Gap { partition, frontier, start }.into()
+        }
+        error => error.into(),
+    }
+}
+
+/// The database itself names neither its file nor what a person can do.
+fn cannot_open(path: &Path, error: CatalogError) -> ServeError {
+    let CatalogError::Database { context, reason } = error else { return error.into() };
+    let advice = if reason.contains("disk is full") {
+        "make room on its disk and start again"
+    } else if !may_write_beside(path) {
+        "the server must be able to write to its folder"
+    } else {
+        "see that its disk has room and is sound, and start again; `weir check` looks into the folder"
+    };
+    ServeError::CatalogOpen { path: path.display().to_string(), context, reason, advice }
 }
 
 impl From<LockError> for ServeError {
