@@ -137,7 +137,7 @@ async fn prepare_tables(
     use sqlx::Connection as _;
 
     let path = database.path.display().to_string();
-    let mut connection = database.connect().await?;
+    let mut connection = database.take_over().await?;
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin"))?;
     let fresh = migrations::migrate(&mut tx, migrations::MIGRATIONS, &path, now_us).await?;
     let installation = installation::ensure(&mut tx, fresh, entropy, now_us).await?;

@@ -49,14 +49,16 @@ struct Side {
 /// read and will never be on the disk; what is appended to that would be lost with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Journal {
-    /// Another process has written it.
+    /// Another process has written it, or the disk has failed since.
     #[default]
-    Inherited,
-    /// A COMMIT has failed.
     Doubtful,
     /// Every commit in it is durable.
     Sound,
 }
+
+/// Why the journal cannot be begun anew, and what helps.
+const HELD: &str = "another program is reading the file, and what its journal holds may not be on the disk; end that \
+                    program (a backup, a check, `sqlite3`)";
 
 /// The turn to write. While it is held nobody else changes anything.
 pub(super) struct Writing<'a> {
@@ -148,15 +150,31 @@ impl Database {
             )));
         }
         let mut writing = self.turn().await?;
-        writing.side.begin_journal().await?;
+        if !writing.side.begin_journal().await? {
+            let reason = format!("{HELD} and try again");
+            return Err(CatalogError::Database { context: "begin the journal anew", reason });
+        }
         Ok(writing)
+    }
+
+    /// A connection for the first write of a process, on a journal that has been begun anew.
+    pub(super) async fn take_over(&self) -> Result<SqliteConnection, CatalogError> {
+        let mut side = self.write.lock().await;
+        side.connection = Some(self.connect().await?);
+        if !side.begin_journal().await? {
+            return Err(CatalogError::Unusable(format!(
+                "the catalog {} cannot be written to: {HELD} and start again",
+                self.path.display()
+            )));
+        }
+        side.connection.take().ok_or_else(unconnected)
     }
 
     async fn turn(&self) -> Result<Writing<'_>, CatalogError> {
         let mut side = self.write.lock().await;
         side.check_open()?;
+        side.give_up_stuck().await;
         if side.connection.is_none() {
-            self.published.store(None);
             side.connection = Some(self.connect().await?);
         }
         let snapshot = match self.published.load_full() {
@@ -226,32 +244,48 @@ impl Side {
     }
 
     fn connection(&mut self) -> Result<&mut SqliteConnection, CatalogError> {
-        self.connection.as_mut().ok_or_else(|| CatalogError::Database {
-            context: "connect",
-            reason: "there is no connection to the database".to_owned(),
-        })
+        self.connection.as_mut().ok_or_else(unconnected)
+    }
+
+    /// Drops a connection that no transaction can begin on. One that is dropped without COMMIT is rolled back,
+    /// and the connection is as good as before. But when the disk fails or is full, SQLite has rolled back by
+    /// itself: doing it again is an error, and the connection would take itself to be inside a transaction for
+    /// ever. What is published stays: it was committed before.
+    async fn give_up_stuck(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        // It answers once the rollback that the dropped transaction asked for is over.
+        let alive = connection.ping().await.is_ok();
+        if alive && !connection.is_in_transaction() {
+            return;
+        }
+        tracing::warn!("the catalog's last transaction was ended by an error; a new connection is made");
+        // The error may have been that of a sync.
+        self.journal = Journal::Doubtful;
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "could not close the catalog's writing connection");
+        }
     }
 
     /// Before the first write, and after a failed one: moves what the journal holds into the file, syncs
-    /// that, and begins the journal anew, so that every later commit stands on durable ground.
-    async fn begin_journal(&mut self) -> Result<(), CatalogError> {
+    /// that, and begins the journal anew, so that every later commit stands on durable ground. False if
+    /// another program goes on reading the journal for longer than the busy timeout.
+    async fn begin_journal(&mut self) -> Result<bool, CatalogError> {
         if self.journal == Journal::Sound {
-            return Ok(());
+            return Ok(true);
         }
         let busy: i64 = scalar(self.connection()?, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
-        if busy != 0 && self.journal == Journal::Doubtful {
-            return Err(CatalogError::Database {
-                context: "begin the journal anew",
-                reason: "a commit has failed before, and another program reads the file; end that one"
-                    .to_owned(),
-            });
-        }
         if busy != 0 {
-            tracing::warn!("another program reads the catalog; its journal is continued and not begun anew");
+            return Ok(false);
         }
         self.journal = Journal::Sound;
-        Ok(())
+        Ok(true)
     }
+}
+
+fn unconnected() -> CatalogError {
+    CatalogError::Database { context: "connect", reason: "there is no connection to the database".to_owned() }
 }
 
 impl Writing<'_> {
@@ -260,7 +294,8 @@ impl Writing<'_> {
         Arc::clone(&self.snapshot)
     }
 
-    /// A transaction that is dropped without a commit is rolled back before the next one begins.
+    /// A transaction that is dropped without a commit is rolled back before the next one begins, or its
+    /// connection is given up.
     pub(super) async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>, CatalogError> {
         self.side.connection()?.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin"))
     }

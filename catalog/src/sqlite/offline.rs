@@ -77,7 +77,7 @@ impl SqliteCatalog {
 
 async fn renew(database: &Database, entropy: &dyn Entropy) -> Result<u128, CatalogError> {
     database.probe_usable().await?;
-    let mut connection = database.connect().await?;
+    let mut connection = database.take_over().await?;
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin"))?;
     let before = installation::read(&mut tx).await?.incarnation;
     let renewed = entropy.random_u128();

@@ -94,6 +94,42 @@ async fn a_failed_commit_is_unknown_until_read_again() {
     catalog.open_writer(WriterId(3), 1).await.unwrap();
 }
 
+/// A mark on the writing connection, which a new one does not have.
+async fn mark(catalog: &SqliteCatalog) {
+    let mut writing = catalog.database.writing().await.unwrap();
+    sqlx::query("PRAGMA cache_size = 77").execute(writing.raw()).await.unwrap();
+}
+
+async fn is_marked(catalog: &SqliteCatalog) -> bool {
+    let mut writing = catalog.database.writing().await.unwrap();
+    let pages: i64 = sqlx::query_scalar("PRAGMA cache_size").fetch_one(writing.raw()).await.unwrap();
+    pages == 77
+}
+
+#[tokio::test]
+async fn a_refusal_costs_no_connection_and_an_error_of_the_database_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = open(&folder).await;
+    catalog.ensure_epoch("log", 1, 60, 0).await.unwrap();
+    catalog.open_writer(WriterId(1), 0).await.unwrap();
+    mark(&catalog).await;
+    assert!(matches!(catalog.open_writer(WriterId(1), 0).await, Err(CatalogError::Conflict(_))));
+    assert!(matches!(catalog.commit(flush(1, 5)).await.unwrap(), CommitOutcome::NotOwner { .. }));
+    catalog.close_writer(WriterId(1), 1).await.unwrap();
+    assert_eq!(catalog.commit(flush(1, 0)).await.unwrap(), CommitOutcome::WriterClosed);
+    assert!(is_marked(&catalog).await);
+
+    // What SQLite does by itself when the disk fails.
+    let mut writing = catalog.database.writing().await.unwrap();
+    let mut tx = writing.begin().await.unwrap();
+    sqlx::query("ROLLBACK").execute(&mut *tx).await.unwrap();
+    drop(tx);
+    drop(writing);
+    catalog.open_writer(WriterId(2), 1).await.unwrap();
+    assert!(!is_marked(&catalog).await);
+    assert_eq!(catalog.commit(flush(2, 0)).await.unwrap(), CommitOutcome::Committed);
+}
+
 /// The file says otherwise than memory after a COMMIT that failed for the caller only.
 #[tokio::test]
 async fn a_commit_that_took_effect_after_all_is_seen() {

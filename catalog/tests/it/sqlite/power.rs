@@ -4,6 +4,7 @@
 mod copies;
 mod damage;
 mod faults;
+mod held;
 mod history;
 mod start;
 mod weak;
@@ -54,8 +55,11 @@ impl Machine {
     }
 
     pub(super) async fn open(&self) -> Result<SqliteCatalog, CatalogError> {
+        self.open_with(SqliteOptions::default()).await
+    }
+
+    pub(super) async fn open_with(&self, options: SqliteOptions) -> Result<SqliteCatalog, CatalogError> {
         let entropy = Arc::new(CountingEntropy::default());
-        let options = SqliteOptions::default();
         SqliteCatalog::open_on(self.storage(), Self::path(), options, Arc::new(FixedClock), entropy).await
     }
 

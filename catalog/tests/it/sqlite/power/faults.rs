@@ -10,18 +10,18 @@ use weir_files::simulated::{Effect, Operation, Rule};
 use super::Machine;
 use crate::place::{at, flush, range, writer};
 
-fn rule(operation: Operation, skip: u64, times: u64, effect: Effect) -> Rule {
+pub(super) fn rule(operation: Operation, skip: u64, times: u64, effect: Effect) -> Rule {
     Rule { operation, path_contains: String::new(), skip, times, effect }
 }
 
 /// One offset, with a row of several pages.
-fn long(from: u64, who: u128) -> Commit {
+pub(super) fn long(from: u64, who: u128) -> Commit {
     let mut commit = flush(writer(who), u128::from(from) + 1, range(0, from, from + 1));
     commit.segments[0].location = "long".repeat(3_000);
     commit
 }
 
-async fn filled(machine: &Machine) -> SqliteCatalog {
+pub(super) async fn filled(machine: &Machine) -> SqliteCatalog {
     let catalog = machine.open().await.unwrap();
     catalog.ensure_epoch("log", 3, 60, at(0)).await.unwrap();
     catalog.open_writer(writer(1), at(0)).await.unwrap();
@@ -34,7 +34,7 @@ async fn frontier(catalog: &SqliteCatalog) -> u64 {
 }
 
 /// What an aggregator does after a commit without a clear answer, on a disk that works again.
-async fn goes_on(machine: &Machine, catalog: &SqliteCatalog, fewest: u64, what: &str) {
+pub(super) async fn goes_on(machine: &Machine, catalog: &SqliteCatalog, fewest: u64, what: &str) {
     catalog.close_writer(writer(1), at(1)).await.unwrap_or_else(|error| panic!("{what}: {error}"));
     catalog.open_writer(writer(2), at(1)).await.unwrap();
     let found = frontier(catalog).await;
@@ -117,6 +117,46 @@ async fn a_full_disk_refuses_commits_until_there_is_room() {
         goes_on(&machine, &catalog, fewest, &what).await;
     }
     assert!(refused > 5, "{refused}");
+}
+
+/// Whatever page cannot be read, it is one transaction that fails, and the next one begins.
+#[tokio::test]
+async fn a_read_that_fails_inside_a_transaction_stops_no_other_one() {
+    let mut failed = 0;
+    for skip in 0..12 {
+        let machine = Machine::new(skip);
+        filled(&machine).await.close().await;
+        // It has no page in memory yet.
+        let catalog = machine.open().await.unwrap();
+        machine.disk.add_rule(rule(Operation::Read, skip, 1, Effect::Fail(ErrorKind::Other)));
+        let committed = catalog.commit(long(1, 1)).await;
+        machine.disk.clear_rules();
+        failed += usize::from(committed.is_err());
+        goes_on(&machine, &catalog, 1, &format!("the read after {skip}, {committed:?}")).await;
+    }
+    assert!(failed > 3, "{failed}");
+}
+
+/// A row of more pages than SQLite keeps in memory is written, and so refused, before COMMIT.
+#[tokio::test]
+async fn a_disk_that_is_full_inside_a_transaction_is_as_good_as_before_once_there_is_room() {
+    let mut refused = 0;
+    for space in [0, 100_000, 1_000_000, 3_000_000] {
+        let machine = Machine::new(space);
+        let catalog = filled(&machine).await;
+        machine.disk.set_space(Some(space));
+        let what = format!("{space} bytes left");
+        let mut much = long(1, 1);
+        much.segments[0].location = "much".repeat(1_000_000);
+        let error = catalog.commit(much).await.unwrap_err();
+        let CatalogError::Database { context, reason } = error else { panic!("{what}: {error}") };
+        assert!(reason.contains("full"), "{what}: {reason}");
+        refused += usize::from(context != "commit");
+        assert_eq!(frontier(&catalog).await, 1, "{what}: reading goes on");
+        machine.disk.set_space(None);
+        goes_on(&machine, &catalog, 1, &what).await;
+    }
+    assert!(refused > 1, "{refused}");
 }
 
 /// Opening fails or not, but never loses or hides anything.
