@@ -54,6 +54,8 @@ pub struct MaintenanceOptions {
     pub wide_groups_max: u64,
     /// Rows that are folded in memory at once.
     pub refold_rows: u64,
+    /// Bytes that a job may hold in memory, about.
+    pub memory_max: usize,
     /// Rows, or windows with their members, beyond which segments are not merged.
     pub segment_rows_max: u64,
     /// Pause between looks when there is nothing to do.
@@ -70,6 +72,7 @@ impl Default for MaintenanceOptions {
             minute_windows_kept_for: None,
             wide_groups_max: 200_000,
             refold_rows: 1_000_000,
+            memory_max: 1 << 30,
             segment_rows_max: 100_000_000,
             poll: Duration::from_secs(1),
         }

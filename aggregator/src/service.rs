@@ -1,6 +1,6 @@
 //! The aggregator's loop: read durable records, decide, fold, and cut the head into pieces that the
 //! flusher brings to rest. Folding goes on while a piece is written; at most `FROZEN_PIECES_MAX`
-//! pieces wait, then folding waits too, so that memory stays bounded.
+//! pieces wait beside the one that folding adds to, then folding waits too, so that memory stays bounded.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::recover;
 use crate::take::{self, PartitionState};
 use crate::wide::GroupsPerHour;
 
-/// Pieces that may wait to be written before folding waits for them.
+/// Pieces that are not at rest yet, the one that is being written among them, before folding waits for one.
 const FROZEN_PIECES_MAX: usize = 2;
 /// A new or deleted meter ends a piece, but pieces are not cut more often than this for it.
 const REVISION_CUT_INTERVAL: Duration = Duration::from_secs(1);
@@ -167,7 +167,8 @@ impl Service {
     /// Runs until `stop`; then folds what is durable, flushes it all and returns.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AggregatorError> {
         let Self { parts, options, states, mut flusher, status } = self;
-        let (jobs, mut queue) = mpsc::channel::<FlushJob>(FROZEN_PIECES_MAX);
+        // The flusher has taken one of them out.
+        let (jobs, mut queue) = mpsc::channel::<FlushJob>(FROZEN_PIECES_MAX - 1);
         let flushing = async move {
             while let Some(job) = queue.recv().await {
                 flusher.flush(&job).await?;

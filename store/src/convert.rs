@@ -32,8 +32,9 @@ pub use windows::{WindowRow, windows_to_batch};
 /// Rows of one batch at most. Tests make batches small, to see several with few rows.
 pub(crate) const BATCH_ROWS: usize = if cfg!(test) { 24 } else { 8_192 };
 
-/// Text of one batch at most, unless a single row has more. Arrow's offsets end at 2 GiB.
-pub(crate) const BATCH_TEXT_BYTES: usize = 64 << 20;
+/// Text of one batch at most, unless a single row has more: scans, merges and writers each hold a few of
+/// them.
+pub(crate) const BATCH_TEXT_BYTES: usize = 4 << 20;
 
 /// One meter generation's windows, as rows of `schema::windows`, in no particular order, and in batches
 /// that are bounded by rows and by text. Without windows there is no batch.

@@ -41,6 +41,9 @@ use crate::{
 /// Sources of one scan that are read at the same time.
 const SOURCES_AT_ONCE: usize = 2;
 
+/// Bytes that a merge, or the files of a refold, may take in memory, unless the store is told another bound.
+const MAINTENANCE_MEMORY_MAX: usize = 1 << 30;
+
 /// Rows and windows as Parquet files in a folder of this machine, and the head in memory.
 pub struct LocalStore {
     shared: Arc<Shared>,
@@ -54,6 +57,13 @@ pub struct LocalStore {
 struct Shared {
     folders: Folders,
     footers: Footers,
+    maintenance_memory_max: usize,
+}
+
+impl Shared {
+    fn new(folders: Folders) -> Self {
+        Self { folders, footers: Footers::default(), maintenance_memory_max: MAINTENANCE_MEMORY_MAX }
+    }
 }
 
 impl fmt::Debug for LocalStore {
@@ -81,7 +91,7 @@ impl LocalStore {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StoreError> {
         let folders = Folders::open(disk, dir, installation)?;
-        let shared = Arc::new(Shared { folders, footers: Footers::default() });
+        let shared = Arc::new(Shared::new(folders));
         Ok(Self { shared, head: Head::default(), entropy, read_only: false })
     }
 
@@ -103,8 +113,17 @@ impl LocalStore {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StoreError> {
         let folders = Folders::open_read_only(disk, dir, installation)?;
-        let shared = Arc::new(Shared { folders, footers: Footers::default() });
+        let shared = Arc::new(Shared::new(folders));
         Ok(Self { shared, head: Head::default(), entropy, read_only: true })
+    }
+
+    /// Bounds what one merge holds in memory, and what a refold's files take of a bound that it shares with
+    /// the windows. For a store that is not at work yet.
+    pub fn with_maintenance_memory_max(mut self, bytes: usize) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.maintenance_memory_max = bytes;
+        }
+        self
     }
 
     fn check_writable(&self) -> Result<(), StoreError> {

@@ -101,6 +101,10 @@ settings! {
     wide_groups_max: usize = count("200000"), "COUNT";
     /// Most events that are folded at once in memory for meters that were made after them.
     refold_events: usize = count("1000000"), "COUNT";
+    /// Most memory of what goes on in the background: merging segments, and folding events for meters that
+    /// were made after them. A meter that would need more than a third of it for one hour of one subject
+    /// gets no windows.
+    maintenance_memory_max: usize = bytes("1 GiB"), "SIZE";
     /// Size at which the log begins a new file. Whole files are dropped once the store has their events.
     log_segment_bytes: u64 = file_bytes("128 MiB"), "SIZE";
     /// Most bytes of events that wait for the log's disk. Beyond it, requests are answered 503.

@@ -3,7 +3,8 @@
 //! are folded at once in memory; of a larger segment, whose rows come by subject and time, the windows of
 //! finished hours are handed on as soon as there are some. What is held on the way has a bound in bytes
 //! either way: rows that give more than memory should hold are folded in smaller parts, and an hour of one
-//! subject that no part is small enough for is too wide for windows.
+//! subject that no part is small enough for is too wide for windows. While one chunk is written, the next
+//! one is made, and no more.
 
 #[cfg(test)]
 mod tests;
@@ -30,15 +31,10 @@ use crate::error::AggregatorError;
 use crate::metrics;
 use crate::wide::GroupsPerHour;
 
-/// Windows of finished hours are handed on from this many bytes on.
-const CHUNK_BYTES: usize = 8 * 1024 * 1024;
+/// Windows of finished hours are handed on from this many bytes on, at most.
+const CHUNK_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// When an hour of one subject has grown by so many bytes, its groups are counted before it is finished.
 const COUNT_BYTES: usize = 64 * 1024 * 1024;
-/// An hour of one subject that makes so many bytes gets no windows, however few its groups are; and all
-/// windows that a fold in memory may make.
-const HOUR_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// Windows of several generations of one type are folded in one go as long as they stay below this.
-const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 const HOUR_US: i64 = 60 * MINUTE_US;
 
@@ -49,12 +45,24 @@ type Chunks = mpsc::Sender<Result<WindowChunk, StoreError>>;
 struct Bounds {
     chunk: usize,
     count: usize,
+    /// An hour of one subject that makes so many bytes gets no windows, however few its groups are; and all
+    /// windows that a fold in memory may make.
     hour_max: usize,
+    /// Windows of several generations of one type are folded in one go as long as they stay below this.
+    held_max: usize,
 }
 
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { chunk: CHUNK_BYTES, count: COUNT_BYTES, hour_max: HOUR_BYTES_MAX }
+impl Bounds {
+    /// Two chunks of the largest kind, one being made and one being written, and twice what is folded along
+    /// make thirteen sixteenths. The rest is for the files that are written, and for the rows that are read.
+    fn of(memory_max: usize) -> Self {
+        let sixteenth = memory_max / 16;
+        Self {
+            chunk: CHUNK_BYTES_MAX.min(sixteenth),
+            count: COUNT_BYTES,
+            hour_max: sixteenth.saturating_mul(6),
+            held_max: sixteenth / 2,
+        }
     }
 }
 
@@ -90,7 +98,7 @@ impl Maintenance {
         listing: &Listing,
     ) -> Result<Step, AggregatorError> {
         phase::enter(Lane::Maintenance, Phase::Refold);
-        let folded = self.fold_to_fit(refold, listing, Bounds::default()).await;
+        let folded = self.fold_to_fit(refold, listing, Bounds::of(self.options.memory_max)).await;
         let (refold, mut add, emitted) = match folded {
             Ok(done) => done,
             Err(Broken::Error(error)) => return Err(error),
@@ -244,14 +252,14 @@ impl Work {
                 Some(windows) => windows,
                 None => {
                     // Those that take the same events are folded along, if there is room for their windows.
-                    let room = held_bytes < HELD_BYTES_MAX;
+                    let room = held_bytes < self.bounds.held_max;
                     let rest = meters.iter().skip(at + 1).filter(|_| room);
                     let alike = rest.filter(|other| {
                         other.namespace == meter.namespace && other.event_type == meter.event_type
                     });
                     let alike: Vec<Arc<Meter>> =
                         alike.filter(|other| !held.contains_key(&other.key())).cloned().collect();
-                    let (own, others, bytes) = self.fold_alike(meter, alike, HELD_BYTES_MAX).await?;
+                    let (own, others, bytes) = self.fold_alike(meter, alike).await?;
                     held_bytes = held_bytes.saturating_add(bytes);
                     held.extend(others);
                     own
@@ -272,7 +280,6 @@ impl Work {
         &self,
         meter: &Arc<Meter>,
         others: Vec<Arc<Meter>>,
-        bytes_max: usize,
     ) -> Result<(Arc<MeterWindows>, HashMap<Generation, Arc<MeterWindows>>, usize), Broken> {
         let mut fold = Fold::new(self.key, std::iter::once(meter).chain(&others))?;
         let mut batches = self.store.scan_rows(self.scan(meter, &others));
@@ -287,7 +294,7 @@ impl Work {
                 Ok(fold)
             })
             .await?;
-            if fold.meters > 1 && fold.bytes > bytes_max {
+            if fold.meters > 1 && fold.bytes > self.bounds.held_max {
                 fold.keep_only(meter, self.key)?;
             } else if fold.bytes > self.bounds.hour_max {
                 let groups = fold.groups_with(meter, &GroupsPerHour::default());
@@ -360,7 +367,10 @@ impl Work {
         self.emitted.windows = self.emitted.windows.saturating_add(windows.windows.len() as u64);
         self.emitted.members = self.emitted.members.saturating_add(members as u64);
         let chunk = WindowChunk { namespace: meter.namespace.clone(), generation: meter.key(), windows };
-        self.chunks.send(Ok(chunk)).await.map_err(|_| Broken::from(StoreError::Stopped))
+        self.chunks.send(Ok(chunk)).await.map_err(|_| StoreError::Stopped)?;
+        // The store takes a chunk once the one before is written: so there are never more than two, this
+        // one and the one that is made next.
+        self.chunks.reserve().await.map(drop).map_err(|_| Broken::from(StoreError::Stopped))
     }
 
     fn scan(&self, meter: &Meter, others: &[Arc<Meter>]) -> RowScan {

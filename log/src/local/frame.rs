@@ -107,13 +107,17 @@ pub(super) fn encode_frame(
     compression: Compression,
     out: &mut Vec<u8>,
 ) {
-    let compressed = match compression {
-        Compression::None => None,
-        Compression::Lz4 => Some(lz4_flex::block::compress(raw)).filter(|packed| packed.len() < raw.len()),
-    };
-    let (flags, payload) = match &compressed {
-        Some(packed) => (FLAG_LZ4, packed.as_slice()),
-        None => (0, raw),
+    // The payload is made where it will lie: a frame may be as large as all that waits for the disk.
+    let begin = out.len();
+    let payload_at = begin.saturating_add(FRAME_HEADER_BYTES);
+    let flags = match compression {
+        Compression::Lz4 if compress(raw, payload_at, out) => FLAG_LZ4,
+        Compression::None | Compression::Lz4 => {
+            out.truncate(begin);
+            out.resize(payload_at, 0);
+            out.put_slice(raw);
+            0
+        }
     };
     let mut counted = Vec::with_capacity(FRAME_HEADER_BYTES - UNCOUNTED_BYTES);
     counted.put_u8(FORMAT_VERSION);
@@ -123,12 +127,21 @@ pub(super) fn encode_frame(
     counted.put_u64_le(base_offset);
     counted.put_i64_le(record_time_us);
     counted.put_u32_le(raw.len() as u32);
+    let payload = out.get(payload_at..).unwrap_or_default();
     let length = ((counted.len() + payload.len()) as u32).to_le_bytes();
     let crc = [&length, counted.as_slice(), payload].into_iter().fold(seed, crc32c::crc32c_append);
-    out.put_slice(&length);
-    out.put_u32_le(crc);
-    out.put_slice(&counted);
-    out.put_slice(payload);
+    let mut header = out.get_mut(begin..payload_at).unwrap_or_default();
+    header.put_slice(&length);
+    header.put_u32_le(crc);
+    header.put_slice(&counted);
+}
+
+/// Puts the compressed bytes into `out` from `at` on, where it then ends. False if they did not become fewer.
+fn compress(raw: &[u8], at: usize, out: &mut Vec<u8>) -> bool {
+    out.resize(at.saturating_add(lz4_flex::block::get_maximum_output_size(raw.len())), 0);
+    let packed = out.get_mut(at..).and_then(|room| lz4_flex::block::compress_into(raw, room).ok());
+    out.truncate(at.saturating_add(packed.unwrap_or_default()));
+    packed.is_some_and(|bytes| bytes < raw.len())
 }
 
 /// Checks the frame that `bytes` begin with; gives its header.

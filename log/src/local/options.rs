@@ -66,6 +66,20 @@ impl LocalLogOptions {
         }
     }
 
+    /// Sets the bound of the queue, and makes what else is held of records follow it: the newest ones that
+    /// are kept for readers take at most a quarter as much, and so do the frames of all partitions, if none
+    /// holds a single request that is larger.
+    pub fn with_queue_bytes_max(self, queue_bytes_max: usize) -> Self {
+        let quarter = queue_bytes_max / 4;
+        let partitions = usize::try_from(self.partitions).unwrap_or(usize::MAX).max(1);
+        Self {
+            queue_bytes_max,
+            group_bytes_max: self.group_bytes_max.min(quarter / partitions),
+            tail_bytes_max: self.tail_bytes_max.min(quarter),
+            ..self
+        }
+    }
+
     /// Settings that contradict each other are found before anything is touched.
     pub(super) fn check(&self) -> Result<(), LogError> {
         let wrong = if self.partitions == 0 || self.partitions > PARTITIONS_MAX {

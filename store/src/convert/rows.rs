@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray as _, BooleanArray, Int8Array, Int64Array, RecordBatch, StringArray,
-    UInt32Array, UInt64Array, new_null_array,
+    StringBuilder, UInt32Array, UInt64Array, new_null_array,
 };
 use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
@@ -80,15 +80,22 @@ pub fn rows_to_batch(rows: &[&Row], writer: WriterId, schema: &SchemaRef) -> Res
 /// JSON is UTF-8 and was checked when it came in. Were it ever not, the flush must not fail for it:
 /// the bad bytes are replaced, and the log says so.
 fn json_texts(rows: &[&Row], pick: fn(&RowEvent) -> Option<&Bytes>) -> ArrayRef {
-    let values = rows.iter().map(|row| {
-        let bytes = row.event.as_ref().and_then(pick)?;
+    // The room is known beforehand: to grow into it would take twice as much.
+    let length = |row: &&Row| row.event.as_ref().and_then(pick).map_or(0, Bytes::len);
+    let bytes = rows.iter().fold(0_usize, |sum, row| sum.saturating_add(length(row)));
+    let mut texts = StringBuilder::with_capacity(rows.len(), bytes);
+    for row in rows {
+        let Some(bytes) = row.event.as_ref().and_then(pick) else {
+            texts.append_null();
+            continue;
+        };
         let text = String::from_utf8_lossy(bytes);
         if matches!(text, Cow::Owned(_)) {
             tracing::error!(at = %row.at, "JSON that is not UTF-8 reached the store; bad bytes were replaced");
         }
-        Some(text)
-    });
-    Arc::new(StringArray::from_iter(values))
+        texts.append_value(text);
+    }
+    Arc::new(texts.finish())
 }
 
 /// Rows from a batch with every column of `schema::rows`.

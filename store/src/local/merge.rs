@@ -20,6 +20,7 @@ use weir_meter::segment::SegmentKind;
 
 use super::Shared;
 use super::write::Made;
+use crate::convert::BATCH_TEXT_BYTES;
 use crate::metrics::{MERGE_SECONDS, MERGED_BYTES, MERGED_ROWS};
 use crate::{Merge, StoreError};
 
@@ -46,7 +47,43 @@ pub(super) fn merge(
     Ok(made)
 }
 
+/// How a merge shares out its memory.
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    /// Text of a batch of one input, about.
+    input_text_bytes: usize,
+    /// Of the row group that is being made.
+    group_bytes: usize,
+}
+
+impl Memory {
+    /// Half is for batches: each input has two of them, as it decodes one while rows picked from the one before
+    /// still wait to leave, and some more wait that were read to their end. A quarter is for what decoding
+    /// takes, and an eighth for the file that is made.
+    fn of(memory_max: usize, inputs: usize) -> Self {
+        let batches = inputs.saturating_mul(2).saturating_add(picks::PASSED_BATCHES_MAX);
+        let share = (memory_max / 2).checked_div(batches).unwrap_or(memory_max);
+        Self { input_text_bytes: share.min(BATCH_TEXT_BYTES), group_bytes: memory_max / 8 }
+    }
+}
+
 /// Asked once a batch.
 fn go_on(stop: &AtomicBool) -> Result<(), StoreError> {
     if stop.load(Ordering::Relaxed) { Err(StoreError::Stopped) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_merge_stay_below_its_memory() {
+        for (memory_max, inputs) in [(0, 0), (1 << 20, 2), (48 << 20, 8), (1 << 30, 8), (1 << 30, 1_000)] {
+            let memory = Memory::of(memory_max, inputs);
+            let batches = (2 * inputs + picks::PASSED_BATCHES_MAX) * memory.input_text_bytes;
+            assert!(batches <= memory_max / 2 && memory.group_bytes <= memory_max / 8, "{memory:?}");
+            assert!(memory.input_text_bytes <= BATCH_TEXT_BYTES);
+        }
+        assert_eq!(Memory::of(1 << 30, 8).input_text_bytes, BATCH_TEXT_BYTES);
+    }
 }

@@ -13,9 +13,9 @@ use weir_meter::segment::SegmentKind;
 /// Rows of a row group at most. Tests make everything small, to see it with few rows.
 const ROW_GROUP_ROWS: usize = if cfg!(test) { 64 } else { 131_072 };
 
-/// Uncompressed text of a row group at most, so that no batch read from it nears 2 GiB, where
-/// Arrow's offsets end.
-pub(super) const ROW_GROUP_TEXT_BYTES: usize = 128 << 20;
+/// Uncompressed text of a row group at most, and bytes of memory that its pages may take before they are
+/// written: a reader whose batches are cut by the mean of a row group may meet so much text at once.
+pub(super) const ROW_GROUP_BYTES: usize = 32 << 20;
 
 /// Rows of a page at most: the least that a scan decodes.
 const PAGE_ROWS: usize = if cfg!(test) { 16 } else { 8_192 };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use weir_meter::segment::{Coverage, Generations, NewSegment, SegmentKind};
 use weir_meter::{Generation, Namespace, SegmentId, WriterId};
 
@@ -15,17 +15,19 @@ use crate::convert::{
 };
 use crate::{StoreError, WindowChunk, WindowChunks, schema};
 
-/// Chunks that may wait while one is written.
-const CHUNKS_WAITING: usize = 2;
+/// Each of the two files may hold this part of maintenance's memory.
+const GROUP_SHARE: usize = 32;
 
 /// What is sent to the thread that writes. Only after `End` is a file whole: a stream that breaks off
 /// just ends.
 enum Sent {
-    Chunk(WindowChunk),
+    /// With what is dropped once it is written.
+    Chunk(WindowChunk, oneshot::Sender<()>),
     End,
 }
 
-/// On any error nothing is left of what was written.
+/// On any error nothing is left of what was written. A chunk is taken only once the one before is written:
+/// they may be large.
 pub(super) async fn write(
     shared: Arc<Shared>,
     writer: WriterId,
@@ -33,13 +35,16 @@ pub(super) async fn write(
     ids: [(SegmentKind, SegmentId); 2],
     mut chunks: WindowChunks,
 ) -> Result<Vec<NewSegment>, StoreError> {
-    let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
+    let (sender, mut receiver) = mpsc::channel(1);
     let sending = async move {
         while let Some(chunk) = chunks.next().await {
-            if sender.send(Sent::Chunk(chunk?)).await.is_err() {
+            let (being_written, written) = oneshot::channel();
+            if sender.send(Sent::Chunk(chunk?, being_written)).await.is_err() {
                 // The writer failed, and says why.
                 return Ok(());
             }
+            // Nothing is ever sent: this ends when the other side is dropped.
+            let _ = written.await;
         }
         let _ = sender.send(Sent::End).await;
         Ok::<(), StoreError>(())
@@ -48,7 +53,10 @@ pub(super) async fn write(
         let mut files = Files::new(&shared, writer, coverage, ids);
         loop {
             match receiver.blocking_recv() {
-                Some(Sent::Chunk(chunk)) => files.add(&chunk)?,
+                Some(Sent::Chunk(chunk, being_written)) => {
+                    files.add(&chunk)?;
+                    drop((chunk, being_written));
+                }
                 Some(Sent::End) => return files.finish(),
                 None => return Err(StoreError::Stopped),
             }
@@ -75,7 +83,9 @@ impl<'s> Files<'s> {
         [windows, members]: [(SegmentKind, SegmentId); 2],
     ) -> Self {
         let file = |(kind, id)| SegmentWriter::new(shared, writer, id, kind, coverage.clone());
-        let (windows, members) = (file(windows), file(members));
+        let (mut windows, mut members) = (file(windows), file(members));
+        windows.set_group_bytes_max(shared.maintenance_memory_max / GROUP_SHARE);
+        members.set_group_bytes_max(shared.maintenance_memory_max / GROUP_SHARE);
         Self { coverage, windows, members, last: None }
     }
 

@@ -228,7 +228,8 @@ fn run(
     })
 }
 
-const WIDE: Bounds = Bounds { chunk: usize::MAX, count: usize::MAX, hour_max: usize::MAX };
+const WIDE: Bounds =
+    Bounds { chunk: usize::MAX, count: usize::MAX, hour_max: usize::MAX, held_max: usize::MAX };
 
 fn hour(key: &WindowKey) -> (String, i64) {
     (key.subject.to_string(), key.start_us.div_euclid(HOUR_US))
@@ -306,7 +307,7 @@ fn one_hour(minutes: i64, groups: usize) -> Vec<Event> {
 #[test]
 fn a_wide_hour_is_noted_while_it_is_folded() {
     let how = (true, Aggregation::Sum);
-    let bounds = Bounds { chunk: 1, count: 20 * 400, hour_max: usize::MAX };
+    let bounds = Bounds { chunk: 1, count: 20 * 400, ..WIDE };
     // Another hour of the subject comes first and is handed on.
     let mut events = one_hour(1, 5_000);
     events.splice(0..0, [("s".to_owned(), -1, "x".to_owned(), 1)]);
@@ -329,7 +330,7 @@ fn a_wide_hour_is_noted_while_it_is_folded() {
 #[test]
 fn an_hour_that_takes_too_much_is_wide_however_few_its_groups() {
     let how = (true, Aggregation::Sum);
-    let bounds = Bounds { chunk: 1, count: 50 * 400, hour_max: 100 * 400 };
+    let bounds = Bounds { chunk: 1, count: 50 * 400, hour_max: 100 * 400, ..WIDE };
     let done = run(vec![one_hour(60, 3)], 10, how, (bounds, 1_000));
     assert_eq!(done.groups(), Some(3));
     assert!(done.batches_read <= 11, "{}", done.batches_read);
@@ -375,7 +376,7 @@ fn what_memory_does_not_hold_is_folded_in_smaller_parts() {
     }
     // One segment that is too large is streamed, hour by hour.
     let long = segments.concat();
-    let bounds = Bounds { chunk: 400, count: usize::MAX, hour_max: 70 * 410 };
+    let bounds = Bounds { chunk: 400, hour_max: 70 * 410, ..WIDE };
     let done = run(vec![long.clone()], 10, how, (bounds, 10));
     assert!(done.folded.as_ref().unwrap().0.streamed);
     assert_eq!(done.chunks.len(), 4);

@@ -11,11 +11,11 @@ use weir_meter::environment::Entropy;
 use weir_meter::segment::SegmentKind;
 use weir_meter::{SegmentId, WriterId};
 
-use super::go_on;
 use super::input::Input;
 use super::picks::{RowPage, copied};
 use super::rows::{Rules, Verdict};
 use super::sorted::Page as _;
+use super::{Memory, go_on};
 use crate::convert::{BATCH_ROWS, i64s, texts};
 use crate::local::Shared;
 use crate::local::read::{self, Wanted};
@@ -61,6 +61,7 @@ pub(super) fn make(
     writer: WriterId,
     merge: &Merge,
     rules: &Rules<'_>,
+    memory: Memory,
 ) -> Result<Bared, StoreError> {
     let mut bared = Bared { inputs: Vec::new(), rows: 0, dropped: 0, files: Vec::new() };
     let Some(highest) = rules.highest_floor() else { return Ok(bared) };
@@ -95,7 +96,7 @@ pub(super) fn make(
                 waiting_rows = 0;
                 let made = file.finish()?;
                 for segment in made.segments() {
-                    bared.inputs.push(Input::of_own(shared, segment, &merge.stop)?);
+                    bared.inputs.push(Input::of_own(shared, segment, memory.input_text_bytes, &merge.stop)?);
                 }
                 bared.files.push(made);
             }

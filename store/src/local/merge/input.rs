@@ -11,9 +11,6 @@ use crate::StoreError;
 use crate::local::read::{Batches, open_whole};
 use crate::local::{Shared, verify};
 
-/// Text of a batch, about. Every input has one or two of them in memory.
-const INPUT_TEXT_BYTES: usize = 8 << 20;
-
 pub(super) struct Input {
     /// For messages.
     name: String,
@@ -27,6 +24,7 @@ impl Input {
     pub(super) fn of_segments(
         shared: &Shared,
         segments: &[Arc<Segment>],
+        text_bytes: usize,
         stop: &Arc<AtomicBool>,
     ) -> Result<Vec<Self>, StoreError> {
         let mut inputs = Vec::new();
@@ -34,7 +32,7 @@ impl Input {
             go_on(stop)?;
             verify::verify(&shared.folders, std::slice::from_ref(segment), false)?;
             if let Some(path) = shared.folders.file_of(segment)? {
-                let batches = open_whole(shared, &segment.new, path, INPUT_TEXT_BYTES)?;
+                let batches = open_whole(shared, &segment.new, path, text_bytes)?;
                 inputs.push(Self { name: segment.new.location.clone(), batches, stop: Arc::clone(stop) });
             }
         }
@@ -45,10 +43,11 @@ impl Input {
     pub(super) fn of_own(
         shared: &Shared,
         segment: &NewSegment,
+        text_bytes: usize,
         stop: &Arc<AtomicBool>,
     ) -> Result<Self, StoreError> {
         let path = shared.folders.path(&segment.location);
-        let batches = open_whole(shared, segment, path, INPUT_TEXT_BYTES)?;
+        let batches = open_whole(shared, segment, path, text_bytes)?;
         Ok(Self { name: segment.location.clone(), batches, stop: Arc::clone(stop) })
     }
 

@@ -9,14 +9,11 @@ use arrow::compute::interleave_record_batch;
 
 use super::sorted::Page;
 use crate::StoreError;
-use crate::convert::{BATCH_ROWS, StoredRows};
-
-/// Text of a batch that leaves at most, unless a single row has more.
-const OUTPUT_TEXT_BYTES: usize = 16 << 20;
+use crate::convert::{BATCH_ROWS, BATCH_TEXT_BYTES, StoredRows};
 
 /// Batches that are read to their end and wait for rows picked from them to leave, at most. Where few
 /// rows stay, there could be as many as rows.
-const PASSED_BATCHES_MAX: usize = 16;
+pub(super) const PASSED_BATCHES_MAX: usize = 16;
 
 /// A batch of rows at rest.
 pub(super) struct RowPage {
@@ -66,7 +63,7 @@ impl Picks {
         let with_row = self.text_bytes.saturating_add(page.stored.text_bytes(row));
         self.rows.len() >= BATCH_ROWS
             || self.batches.len() >= self.batches_max
-            || (!self.rows.is_empty() && with_row > OUTPUT_TEXT_BYTES)
+            || (!self.rows.is_empty() && with_row > BATCH_TEXT_BYTES)
     }
 
     pub(super) fn add(&mut self, page: &RowPage, row: usize) {

@@ -6,6 +6,7 @@ use metrics::counter;
 use weir_meter::environment::Entropy;
 use weir_meter::{SegmentId, WriterId};
 
+use super::Memory;
 use super::bare::{self, Bared};
 use super::check::covered;
 use super::input::Input;
@@ -24,14 +25,16 @@ pub(super) fn merge(
 ) -> Result<Made, StoreError> {
     let rules = Rules::of(&merge.retention);
     let segment = SegmentId(entropy.random_u128());
-    let mut inputs = Input::of_segments(shared, &merge.inputs, &merge.stop)?;
+    let memory = Memory::of(shared.maintenance_memory_max, merge.inputs.len());
+    let mut inputs = Input::of_segments(shared, &merge.inputs, memory.input_text_bytes, &merge.stop)?;
     let Bared { inputs: bared, rows: rows_bared, dropped: dropped_events, files } =
-        bare::make(shared, entropy, writer, merge, &rules)?;
+        bare::make(shared, entropy, writer, merge, &rules, memory)?;
     inputs.extend(bared);
     let mut picks = Picks::new(inputs.len());
     let mut sorted = Sorted::<RowPage>::new(inputs)?;
     let mut file = SegmentWriter::new(shared, writer, segment, merge.kind, merge.coverage.clone());
     file.set_level(merge.level);
+    file.set_group_bytes_max(memory.group_bytes);
     let (mut dropped, mut events_below) = (dropped_events, 0_u64);
     let mut last = None;
     while let Some((page, row)) = sorted.top() {

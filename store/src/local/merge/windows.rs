@@ -11,6 +11,7 @@ use weir_meter::segment::SegmentKind;
 use weir_meter::window::{SumOverflow, WindowKey, WindowState};
 use weir_meter::{Generation, Namespace, SegmentId, WriterId};
 
+use super::Memory;
 use super::input::Input;
 use super::sorted::{Page, Sorted};
 use crate::convert::{
@@ -28,10 +29,12 @@ pub(super) fn merge(
     merge: &Merge,
 ) -> Result<Made, StoreError> {
     let segment = SegmentId(entropy.random_u128());
-    let inputs = Input::of_segments(shared, &merge.inputs, &merge.stop)?;
+    let memory = Memory::of(shared.maintenance_memory_max, merge.inputs.len());
+    let inputs = Input::of_segments(shared, &merge.inputs, memory.input_text_bytes, &merge.stop)?;
     let mut sorted = Sorted::<WindowPage>::new(inputs)?;
     let mut file = SegmentWriter::new(shared, writer, segment, merge.kind, merge.coverage.clone());
     file.set_level(merge.level);
+    file.set_group_bytes_max(memory.group_bytes);
     let mut output =
         Output { window_size_s: merge.coverage.window_size_s, file, rows: Pending::default(), text_bytes: 0 };
     let size_us = i64::from(merge.coverage.window_size_s).saturating_mul(1_000_000);

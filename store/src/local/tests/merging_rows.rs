@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use weir_meter::segment::Coverage;
 use weir_meter::{Namespace, OffsetRange, SegmentId};
 
-use super::merging::{files_in, merged, plain_merge};
+use super::merging::{files_in, lines_of, merged, plain_merge};
 use super::*;
 use crate::local::{merge, write::SegmentWriter};
 use crate::row::Row;
@@ -317,5 +317,24 @@ fn a_counted_event_below_the_floor_stays_counted() {
             let given = batch.column_by_name("time_given").unwrap();
             assert_eq!(given.null_count(), batch.column_by_name("time").unwrap().null_count());
         }
+    });
+}
+
+#[test]
+fn with_little_memory_a_merge_writes_the_same_rows_in_smaller_groups() {
+    block_on(async {
+        let mut fixture = Fixture::new();
+        let inputs = two(&fixture).await;
+        let much = merged(&fixture, plain_merge(inputs.clone(), 0)).await.unwrap();
+        Arc::get_mut(&mut fixture.store.shared).unwrap().maintenance_memory_max = 4_096;
+        let little = merged(&fixture, plain_merge(inputs, 0)).await.unwrap();
+        assert_eq!(lines_of(&fixture, &little), lines_of(&fixture, &much));
+        let groups = |segment| {
+            let file = std::fs::File::open(fixture.path(segment)).unwrap();
+            let reader =
+                parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+            reader.metadata().num_row_groups()
+        };
+        assert!(groups(&little) > groups(&much), "{} {}", groups(&little), groups(&much));
     });
 }

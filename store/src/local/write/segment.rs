@@ -19,7 +19,7 @@ use weir_meter::{SegmentId, WriterId};
 use crate::local::Shared;
 use crate::local::blocks::{BlockSums, NOTE_KEY, note};
 use crate::local::files::{io as io_error, location};
-use crate::local::properties::{ROW_GROUP_TEXT_BYTES, properties};
+use crate::local::properties::{ROW_GROUP_BYTES, properties};
 use crate::metrics::{BYTES_WRITTEN, FILES_WRITTEN, ROWS_WRITTEN};
 use crate::{ScanCounters, StoreError, schema};
 
@@ -75,7 +75,9 @@ pub(in crate::local) struct SegmentWriter<'s> {
     new: NewSegment,
     location: String,
     open: Option<(ArrowWriter<Checksummed>, Draft)>,
+    /// Of text, in the row group that is being made.
     group_bytes: usize,
+    group_bytes_max: usize,
     failure: Failure,
 }
 
@@ -101,7 +103,14 @@ impl<'s> SegmentWriter<'s> {
             checksum: 0,
         };
         let (schema, path) = (schema::of_kind(kind), shared.folders.path(&location));
-        Self { shared, schema, path, new, location, open: None, group_bytes: 0, failure: Failure::default() }
+        let (open, group_bytes, group_bytes_max) = (None, 0, ROW_GROUP_BYTES);
+        let failure = Failure::default();
+        Self { shared, schema, path, new, location, open, group_bytes, group_bytes_max, failure }
+    }
+
+    /// Makes row groups smaller where memory is short: a row group leaves at once.
+    pub(in crate::local) fn set_group_bytes_max(&mut self, bytes: usize) {
+        self.group_bytes_max = bytes.min(ROW_GROUP_BYTES);
     }
 
     pub(in crate::local) fn set_level(&mut self, level: u32) {
@@ -134,7 +143,8 @@ impl<'s> SegmentWriter<'s> {
             None => self.begin()?,
         };
         let with_batch = self.group_bytes.saturating_add(text_bytes);
-        let written = if self.group_bytes > 0 && with_batch > ROW_GROUP_TEXT_BYTES {
+        let full = with_batch > self.group_bytes_max || writer.memory_size() > self.group_bytes_max;
+        let written = if self.group_bytes > 0 && full {
             self.group_bytes = text_bytes;
             writer.flush().and_then(|()| writer.write(batch))
         } else {
