@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use metrics::{counter, histogram};
 use tokio::time::Instant;
-use weir_catalog::{CatalogError, Commit, CommitOutcome, FrontierMove};
+use weir_catalog::{CatalogError, Commit, CommitOutcome, FrontierMove, Listing};
 use weir_log::phase::{self, Lane, Phase};
-use weir_meter::SegmentId;
 use weir_store::{PieceSnapshot, StoreError};
 
 use crate::error::AggregatorError;
@@ -94,7 +93,6 @@ impl Flusher {
             segments,
             now_us: self.parts.clock.now_us(),
         };
-        let brought: Vec<_> = commit.segments.iter().map(|segment| segment.segment).collect();
         match self.parts.catalog.commit(commit).await {
             Ok(CommitOutcome::Committed) => Ok(Attempt::Done),
             Ok(CommitOutcome::WriterClosed) => Ok(Attempt::Again("the writer was closed".to_owned())),
@@ -106,25 +104,27 @@ impl Flusher {
             }
             Err(error @ CatalogError::Database { .. }) => {
                 self.status.set_flush_error(Some(error.to_string()));
-                let listed = self.took_effect(&brought).await?;
-                Ok(if listed { Attempt::DoneWithoutAnswer } else { Attempt::Again(error.to_string()) })
+                let moved = self.took_effect(&job.moves).await?;
+                Ok(if moved { Attempt::DoneWithoutAnswer } else { Attempt::Again(error.to_string()) })
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Whether a commit without an answer lists what it brought. Asks until the catalog says: to try
-    /// again before that could count twice, and to give up would stop the server for a full disk.
-    async fn took_effect(&self, brought: &[SegmentId]) -> Result<bool, AggregatorError> {
+    /// Whether a commit without an answer moved its frontiers. Not whether its segments are listed: others
+    /// may have taken their place since. Asks until the catalog says: to try again before that could count
+    /// twice, and to give up would stop the server for a full disk.
+    async fn took_effect(&self, moves: &[FrontierMove]) -> Result<bool, AggregatorError> {
         let mut pause = RETRY_FIRST;
         loop {
-            match self.writer.close_and_look(brought, &[]).await {
+            match self.writer.close_and_list().await {
                 Err(error @ CatalogError::Database { .. }) => {
                     tracing::error!(%error, retry_in = ?pause, "it is not known whether a flush took effect");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY_MAX);
                 }
-                looked => return Ok(looked?),
+                Err(error) => return Err(error.into()),
+                Ok(listing) => return Ok(has_moved(&listing, moves)),
             }
         }
     }
@@ -143,4 +143,12 @@ impl Flusher {
             self.settled.push(step.clone());
         }
     }
+}
+
+fn has_moved(listing: &Listing, moves: &[FrontierMove]) -> bool {
+    moves.iter().all(|FrontierMove { range, .. }| {
+        let mut frontiers = listing.frontiers.iter();
+        let known = frontiers.find(|f| (f.epoch, f.partition) == (range.epoch, range.partition));
+        known.is_some_and(|frontier| frontier.next_offset >= range.to)
+    })
 }

@@ -40,7 +40,13 @@ pub enum IndexError {
     Unreadable { serial: u64, path: String, reason: String },
     #[error("the identity index cannot write {path}: {reason}; make room or mend the disk")]
     Write { path: String, reason: String },
-    #[error("merging was stopped")]
+    /// What lies in the folder at start can be neither used nor done away with.
+    #[error(
+        "the identity index {path} {what}: {reason}; mend that, or remove the folder {folder} while Weir is stopped: it \
+         is a cache and is put together again from the stored events"
+    )]
+    Start { path: String, folder: String, what: &'static str, reason: String },
+    #[error("work on the identity index was stopped")]
     Stopped,
 }
 
@@ -310,7 +316,8 @@ impl IdentityIndex {
     pub fn tidy(&mut self, frontier: u64, time_us: i64) -> Result<u64, IndexError> {
         let mut read: u64 = 0;
         loop {
-            let (mut useless, merge) = self.begin_merge(frontier, time_us);
+            let mut useless = self.expire(frontier, time_us);
+            let merge = self.begin_merge(frontier, time_us);
             let merging = merge.is_some();
             if let Some(merge) = merge {
                 read = read.saturating_add(merge.entries());
@@ -327,27 +334,35 @@ impl IdentityIndex {
         }
     }
 
-    /// Lets go of runs that have expired whole, and says which ones should be merged. `frontier` and
-    /// `time_us` are the catalog's, not where folding stands: after a crash, records above the frontier
-    /// are taken again from an earlier running maximum, and must meet what they met.
-    pub(crate) fn begin_merge(&mut self, frontier: u64, time_us: i64) -> (Vec<Arc<Run>>, Option<Merge>) {
-        let Some(SealedIn { folder, partition, entries_max }) = &self.sealed_in else {
-            return (Vec::new(), None);
-        };
-        let horizon_us = time_us.saturating_sub(self.window_us);
-        let at_rest = |run: &Arc<Run>| run.covered().last().is_none_or(|last| last.to <= frontier);
-        let expired: Vec<Arc<Run>> =
-            self.runs.extract_if(.., |run| at_rest(run) && run.last_us() <= horizon_us).collect();
-        let below: Vec<Arc<Run>> = self.runs.iter().filter(|run| at_rest(run)).cloned().collect();
-        let merge = merge::choose(&below, *entries_max, horizon_us).map(|inputs| Merge {
+    /// Lets go of runs that have expired whole. `frontier` and `time_us` are the catalog's, not where folding
+    /// stands: after a crash, records above the frontier are taken again from an earlier running maximum, and
+    /// must meet what they met.
+    pub(crate) fn expire(&mut self, frontier: u64, time_us: i64) -> Vec<Arc<Run>> {
+        if self.sealed_in.is_none() {
+            return Vec::new();
+        }
+        let horizon_us = self.horizon_us(time_us);
+        let has_expired =
+            |run: &mut Arc<Run>| run.last_us() <= horizon_us && at_rest(run, frontier, horizon_us);
+        let expired: Vec<Arc<Run>> = self.runs.extract_if(.., has_expired).collect();
+        self.cover(expired.iter().flat_map(|run| run.covered().iter().copied()).collect());
+        expired
+    }
+
+    /// Which runs should be merged, seen from the catalog's frontier as above.
+    pub(crate) fn begin_merge(&self, frontier: u64, time_us: i64) -> Option<Merge> {
+        let SealedIn { folder, partition, entries_max } = self.sealed_in.as_ref()?;
+        let horizon_us = self.horizon_us(time_us);
+        let below: Vec<Arc<Run>> =
+            self.runs.iter().filter(|run| at_rest(run, frontier, horizon_us)).cloned().collect();
+        let inputs = merge::choose(&below, *entries_max, horizon_us)?;
+        Some(Merge {
             folder: folder.clone(),
             partition: *partition,
             covered: ranges::union(inputs.iter().flat_map(|run| run.covered().iter().copied())),
             inputs,
             horizon_us,
-        });
-        self.cover(expired.iter().flat_map(|run| run.covered().iter().copied()).collect());
-        (expired, merge)
+        })
     }
 
     /// Puts the outcome in the place of what went in. If one of these was given up meanwhile, its entries
@@ -383,12 +398,14 @@ impl IdentityIndex {
     }
 
     /// Seals a table that is full of what is being read back. Rows come in no order of offsets, so the run
-    /// claims none for now; what it could claim later is added to `claims`.
+    /// claims none for now; what it could claim later is added to `claims`. Such runs are merged on the way:
+    /// each is an open file, and there may be a long window of them.
     pub(crate) fn spill(
         &mut self,
         at: u64,
         now_us: i64,
         claims: &mut Vec<OffsetRange>,
+        stop: &CancellationToken,
     ) -> Result<(), IndexError> {
         let horizon_us = self.horizon_us(now_us);
         let Some(SealedIn { folder, partition, .. }) = &self.sealed_in else { return Ok(()) };
@@ -409,7 +426,25 @@ impl IdentityIndex {
             }
         }
         claims.extend(self.take_covered(at).unwrap_or_default());
+        while let Some(merge) = self.begin_unclaimed(horizon_us) {
+            let merged = merge.run(stop)?;
+            self.end_merge(&merged);
+            if let Some(SealedIn { folder, .. }) = &self.sealed_in {
+                merged.inputs.iter().for_each(|run| folder.remove(run));
+            }
+        }
         Ok(())
+    }
+
+    /// Runs that claim nothing and are enough to become one that claims nothing either.
+    fn begin_unclaimed(&self, horizon_us: i64) -> Option<Merge> {
+        let SealedIn { folder, partition, entries_max } = self.sealed_in.as_ref()?;
+        let inputs = merge::alike(&self.unclaimed(), *entries_max)?;
+        Some(Merge { folder: folder.clone(), partition: *partition, covered: Vec::new(), inputs, horizon_us })
+    }
+
+    fn unclaimed(&self) -> Vec<Arc<Run>> {
+        self.runs.iter().filter(|run| run.covered().is_empty()).cloned().collect()
     }
 
     /// After everything was read back: runs that claim nothing become one that claims all of it.
@@ -418,17 +453,18 @@ impl IdentityIndex {
         at: u64,
         now_us: i64,
         mut claims: Vec<OffsetRange>,
+        stop: &CancellationToken,
     ) -> Result<Option<Merge>, IndexError> {
-        if self.runs.iter().all(|run| !run.covered().is_empty()) {
+        if self.unclaimed().is_empty() {
             self.cover(claims);
             return Ok(None);
         }
-        self.spill(at, now_us, &mut claims)?;
+        self.spill(at, now_us, &mut claims, stop)?;
         let Some(SealedIn { folder, partition, .. }) = &self.sealed_in else { return Ok(None) };
         Ok(Some(Merge {
             folder: folder.clone(),
             partition: *partition,
-            inputs: self.runs.iter().filter(|run| run.covered().is_empty()).cloned().collect(),
+            inputs: self.unclaimed(),
             covered: ranges::union(claims),
             horizon_us: self.horizon_us(now_us),
         }))
@@ -462,6 +498,14 @@ impl IdentityIndex {
         }
         counts
     }
+}
+
+/// Whether a run is wholly below the frontier and left nothing out that a record there could still meet. A
+/// run that was read back while folding was ahead may have left out more: what is merged with it would
+/// claim offsets for identities that nobody has.
+fn at_rest(run: &Run, frontier: u64, horizon_us: i64) -> bool {
+    let below = run.covered().last().is_none_or(|last| last.to <= frontier);
+    below && run.header().horizon_us <= horizon_us
 }
 
 fn accepted(entry: &Entry) -> Accepted {

@@ -21,6 +21,9 @@ use crate::service::Parts;
 use crate::take::PartitionState;
 use crate::writer::{self, Writer};
 
+/// Rows that are read back even if it is time to stop.
+const STOP_AFTER_ROWS: usize = 65_536;
+
 /// Closes every writer that earlier processes left open and deletes what they wrote and never
 /// committed. Only for a process that holds the data folder's lock: nobody else can be writing.
 /// What a writer of another incarnation wrote may have been committed after the copy was made that
@@ -115,7 +118,7 @@ pub(crate) async fn rebuild_indexes(
     for (state, runs) in states.iter_mut().zip(loaded) {
         state.index.adopt(runs);
     }
-    read_back(parts, listing, &HeadSnapshot::default(), states).await?;
+    read_back(parts, listing, &HeadSnapshot::default(), states, &CancellationToken::new()).await?;
     for state in states.iter_mut() {
         let (partition, counts) = (state.partition, state.index.counts());
         tracing::info!(partition, identities = counts.identities, runs = counts.runs, "identity index ready");
@@ -124,11 +127,13 @@ pub(crate) async fn rebuild_indexes(
 }
 
 /// Reads the identities of a run back that cannot be read any more, and deletes it. The head is looked at
-/// before the listing, so that whatever a flush commits meanwhile is in one of them.
+/// before the listing, so that whatever a flush commits meanwhile is in one of them. If it is stopped on the
+/// way the partition can take no records any more.
 pub(crate) async fn replace_run(
     parts: &Parts,
     state: &mut PartitionState,
     error: IndexError,
+    stop: &CancellationToken,
 ) -> Result<(), AggregatorError> {
     let IndexError::Unreadable { serial, .. } = &error else { return Err(error.into()) };
     let partition = state.partition;
@@ -138,7 +143,7 @@ pub(crate) async fn replace_run(
     count_unreadable();
     let head = parts.store.head().snapshot_of(&[]);
     let listing = parts.catalog.listing().await?;
-    read_back(parts, &listing, &head, std::slice::from_mut(state)).await?;
+    read_back(parts, &listing, &head, std::slice::from_mut(state), stop).await?;
     let folder = parts.index.clone();
     blocking(move || folder.remove(&run)).await
 }
@@ -149,7 +154,9 @@ async fn read_back(
     listing: &Listing,
     head: &HeadSnapshot,
     states: &mut [PartitionState],
+    stop: &CancellationToken,
 ) -> Result<(), AggregatorError> {
+    let mut rows: usize = 0;
     let mut claims: Vec<Vec<OffsetRange>> = states
         .iter()
         .map(|state| state.index.uncovered(state.epoch, state.partition, state.next_offset))
@@ -179,8 +186,14 @@ async fn read_back(
             counters: Arc::default(),
         });
         while let Some(batch) = batches.next().await {
-            take_back(states, convert::identities(&batch?)?);
-            spill_full(states, &mut claims).await?;
+            let batch = batch?;
+            rows = rows.saturating_add(batch.num_rows());
+            // A little is read to the end: a process that is to stop would else never get past it.
+            if rows >= STOP_AFTER_ROWS && stop.is_cancelled() {
+                return Err(IndexError::Stopped.into());
+            }
+            take_back(states, convert::identities(&batch)?);
+            spill_full(states, &mut claims, stop).await?;
         }
     }
     for piece in &head.pieces {
@@ -194,14 +207,15 @@ async fn read_back(
                 content: row.content,
             };
             take_back(states, batch.iter().filter(of_run).map(identity));
-            spill_full(states, &mut claims).await?;
+            spill_full(states, &mut claims, stop).await?;
         }
     }
     for (state, claims) in states.iter_mut().zip(claims) {
         let (at, now_us) = (state.next_offset, state.record_time_max_us);
+        let stop = stop.clone();
         let merged = on_index(state, move |index| {
-            let Some(merge) = index.claim(at, now_us, claims)? else { return Ok(None) };
-            let merged = merge.run(&CancellationToken::new())?;
+            let Some(merge) = index.claim(at, now_us, claims, &stop)? else { return Ok(None) };
+            let merged = merge.run(&stop)?;
             index.end_merge(&merged);
             Ok::<_, IndexError>(Some(merged))
         });
@@ -233,13 +247,15 @@ fn take_back(states: &mut [PartitionState], identities: impl IntoIterator<Item =
 async fn spill_full(
     states: &mut [PartitionState],
     claims: &mut [Vec<OffsetRange>],
+    stop: &CancellationToken,
 ) -> Result<(), AggregatorError> {
     for (state, claims) in states.iter_mut().zip(claims) {
         if state.index.is_full() {
             let (at, now_us) = (state.next_offset, state.record_time_max_us);
+            let stop = stop.clone();
             let spilled = on_index(state, move |index| {
                 let mut claims = Vec::new();
-                index.spill(at, now_us, &mut claims).map(|()| claims)
+                index.spill(at, now_us, &mut claims, &stop).map(|()| claims)
             });
             claims.extend(spilled.await??);
         }

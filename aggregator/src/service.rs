@@ -167,6 +167,7 @@ impl Service {
     /// Runs until `stop`; then folds what is durable, flushes it all and returns.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AggregatorError> {
         let Self { parts, options, states, mut flusher, status } = self;
+        let stop = stop.child_token();
         // The flusher has taken one of them out.
         let (jobs, mut queue) = mpsc::channel::<FlushJob>(FROZEN_PIECES_MAX - 1);
         let flushing = async move {
@@ -176,10 +177,10 @@ impl Service {
             Ok::<_, AggregatorError>(())
         };
         let keeper = Keeper::new(parts.index.clone());
-        let folding = Folding { parts, options, states, status, jobs, keeper };
+        let folding = Folding { parts, options, states, status, jobs, keeper, given_up: false };
         let folding = async {
             let mut folding = folding;
-            let folded = folding.run(stop).await;
+            let folded = folding.run(&stop).await;
             // Before anybody else may open the folder, nothing of this one works on it any more.
             folding.keeper.finish().await;
             folded
@@ -188,10 +189,15 @@ impl Service {
         let (mut folding, mut flushing) = (Box::pin(folding), Box::pin(flushing));
         tokio::select! {
             // The flusher ends before folding does only if it cannot go on.
-            flushed = &mut flushing => {
-                flushed?;
-                folding.await
-            }
+            flushed = &mut flushing => match flushed {
+                Ok(()) => folding.await,
+                Err(error) => {
+                    // Folding finds out by itself; what it says then is only that.
+                    stop.cancel();
+                    let _ = folding.await;
+                    Err(error)
+                }
+            },
             // After an error nothing more may be committed; else what waits is brought to rest.
             folded = &mut folding => {
                 folded?;
@@ -208,10 +214,12 @@ struct Folding {
     status: Arc<StatusCell>,
     jobs: mpsc::Sender<FlushJob>,
     keeper: Keeper,
+    /// It was time to stop while a run was read back: without it nothing can be decided.
+    given_up: bool,
 }
 
 impl Folding {
-    async fn run(&mut self, stop: CancellationToken) -> Result<(), AggregatorError> {
+    async fn run(&mut self, stop: &CancellationToken) -> Result<(), AggregatorError> {
         let mut ends: Vec<watch::Receiver<u64>> =
             self.states.iter().map(|state| self.parts.log.durable_end(state.partition)).collect();
         let start_ends: Vec<u64> = ends.iter().map(|end| *end.borrow()).collect();
@@ -229,7 +237,7 @@ impl Folding {
                 {
                     self.cut(&mut piece).await?;
                 }
-                progressed |= self.step(index, &mut piece, stopping).await?;
+                progressed |= self.step(index, &mut piece, stop).await?;
             }
             self.report(piece.as_ref(), &ends, &start_ends);
             if progressed {
@@ -238,7 +246,7 @@ impl Folding {
             if stopping {
                 return self.cut(&mut piece).await;
             }
-            self.wait(&mut ends, piece.as_ref(), &stop).await;
+            self.wait(&mut ends, piece.as_ref(), stop).await;
         }
     }
 
@@ -247,14 +255,20 @@ impl Folding {
         &mut self,
         index: usize,
         piece: &mut Option<ActivePiece>,
-        stopping: bool,
+        stop: &CancellationToken,
     ) -> Result<bool, AggregatorError> {
+        if self.given_up {
+            return Ok(false);
+        }
         let Some(partition) = self.states.get(index).map(|state| state.partition) else { return Ok(false) };
         match self.keeper.has_room(partition, &mut self.states).await? {
             Room::Enough => {}
-            Room::Fault(fault) => self.replace_run(fault.partition, fault.error).await?,
+            Room::Fault(fault) => {
+                self.replace_run(fault.partition, fault.error, stop).await?;
+                return Ok(true);
+            }
             // Tried again, but not for ever by a process that is to end: the log keeps the records.
-            Room::None => return Ok(!(stopping && self.keeper.error().is_some())),
+            Room::None => return Ok(!(stop.is_cancelled() && self.keeper.error().is_some())),
         }
         let Some(state) = self.states.get(index) else { return Ok(false) };
         let from = state.next_offset;
@@ -293,7 +307,7 @@ impl Folding {
             Ok(counts) => counts.map_err(|error| AggregatorError::Task(error.to_string()))?,
             // Nothing was taken: the same records are read again.
             Err(error) => {
-                self.replace_run(partition, error).await?;
+                self.replace_run(partition, error, stop).await?;
                 return Ok(true);
             }
         };
@@ -308,10 +322,25 @@ impl Folding {
         Ok(true)
     }
 
-    async fn replace_run(&mut self, partition: u32, error: IndexError) -> Result<(), AggregatorError> {
-        match self.states.iter_mut().find(|state| state.partition == partition) {
-            Some(state) => recover::replace_run(&self.parts, state, error).await,
-            None => Err(error.into()),
+    async fn replace_run(
+        &mut self,
+        partition: u32,
+        error: IndexError,
+        stop: &CancellationToken,
+    ) -> Result<(), AggregatorError> {
+        let Some(state) = self.states.iter_mut().find(|state| state.partition == partition) else {
+            return Err(error.into());
+        };
+        match recover::replace_run(&self.parts, state, error, stop).await {
+            Err(AggregatorError::Index(IndexError::Stopped)) => {
+                tracing::warn!(
+                    partition,
+                    "stopped while identities were read back; the log keeps what is left"
+                );
+                self.given_up = true;
+                Ok(())
+            }
+            replaced => replaced,
         }
     }
 
@@ -350,7 +379,7 @@ impl Folding {
     async fn begin(&mut self) -> Result<ActivePiece, AggregatorError> {
         let (revision, living) = self.parts.catalog.live_meters().await?;
         let listing = self.parts.catalog.listing().await?;
-        self.keeper.merge(&mut self.states, &listing);
+        self.keeper.look(&mut self.states, &listing);
         let wide = Arc::clone(&listing.wide);
         let (left_out, meters): (Vec<_>, Vec<_>) =
             living.iter().cloned().partition(|meter| wide.contains_key(&meter.key()));

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_catalog::{Catalog, CatalogError};
+use weir_catalog::{Catalog, CatalogError, Listing};
 use weir_meter::environment::{Clock, Entropy};
 use weir_meter::{SegmentId, WriterId};
 use weir_store::{Store, SweepReport};
@@ -56,10 +56,15 @@ impl Writer {
         brought: &[SegmentId],
         taken: &[SegmentId],
     ) -> Result<bool, CatalogError> {
-        self.catalog.close_writer(self.id, self.clock.now_us()).await?;
-        let listing = self.catalog.listing().await?;
+        let listing = self.close_and_list().await?;
         let listed: HashSet<SegmentId> = listing.segments.iter().map(|s| s.new.segment).collect();
         Ok(brought.iter().all(|id| listed.contains(id)) && !taken.iter().any(|id| listed.contains(id)))
+    }
+
+    /// What is listed once nothing of this writer can take effect any more.
+    pub(crate) async fn close_and_list(&self) -> Result<Arc<Listing>, CatalogError> {
+        self.catalog.close_writer(self.id, self.clock.now_us()).await?;
+        self.catalog.listing().await
     }
 
     /// A writer that failed once never writes again: what it left behind can be told from what counts.

@@ -15,7 +15,7 @@ use weir_meter::{InstallationId, OffsetRange};
 
 use super::IndexError;
 use super::format::Origin;
-use super::run::Run;
+use super::run::{OpenError, Run};
 use super::table::Entry;
 use super::write::{Blueprint, RunWriter};
 use crate::maintain::ranges;
@@ -85,10 +85,17 @@ impl IndexFolder {
     }
 
     /// The runs that may be used, for each partition as they were given. Every other file with a name like
-    /// theirs is deleted.
+    /// theirs is deleted for certain: a run that was refused because it reaches above the frontier, and comes
+    /// back when the frontier is there, may claim offsets at which other records lie by then.
     pub(crate) fn load(&self, standings: &[Standing]) -> Result<Vec<Vec<Arc<Run>>>, IndexError> {
         let Inner { disk, path, .. } = self.0.as_ref();
-        let listed = disk.list(path).map_err(|error| IndexError::write(path, error))?;
+        let stopped = |file: &Path, what: &'static str, error: io::Error| IndexError::Start {
+            path: file.display().to_string(),
+            folder: path.display().to_string(),
+            what,
+            reason: error.to_string(),
+        };
+        let listed = disk.list(path).map_err(|error| stopped(path, "cannot be listed", error))?;
         let mut found = Vec::new();
         let mut useless = Vec::new();
         for entry in listed {
@@ -97,7 +104,14 @@ impl IndexFolder {
                 _ if !entry.is_file => {}
                 Some(serial) => {
                     self.0.next_serial.fetch_max(serial.saturating_add(1), Ordering::Relaxed);
-                    match Run::open(disk, &file).and_then(|run| self.usable(run, serial, standings)) {
+                    let usable = match Run::open(disk, &file) {
+                        Ok(run) => self.usable(run, serial, standings),
+                        Err(OpenError::Useless(reason)) => Err(reason),
+                        Err(OpenError::Unknown(error)) => {
+                            return Err(stopped(&file, "cannot be opened", error));
+                        }
+                    };
+                    match usable {
                         Ok(run) => found.push(run),
                         Err(reason) => useless.push((file, reason)),
                     }
@@ -126,15 +140,17 @@ impl IndexFolder {
                 runs.push(Arc::new(run));
             }
         }
-        let any = !useless.is_empty();
         for (file, reason) in useless {
             tracing::info!(path = %file.display(), %reason, "a file of the identity index is of no use");
-            self.delete(&file);
+            match disk.remove(&file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(stopped(&file, "is of no use and cannot be deleted", error));
+                }
+                _ => {}
+            }
         }
-        // Else they could come back after a power cut, when the frontier has gone past their offsets.
-        if any && let Err(error) = disk.sync_folder(path) {
-            tracing::warn!(path = %path.display(), %error, "it is not certain that deleted files stay away");
-        }
+        // Else they could come back after a power cut, and so could those that a start before this one deleted.
+        disk.sync_folder(path).map_err(|error| stopped(path, "cannot be synced", error))?;
         Ok(loaded)
     }
 
@@ -184,12 +200,14 @@ impl IndexFolder {
         match written {
             Ok(false) => Ok(None),
             // Read back before anything relies on it.
-            Ok(true) => Run::open(disk, &file).map(|run| Some(Arc::new(run))).map_err(|reason| {
+            Ok(true) => Run::open(disk, &file).map(|run| Some(Arc::new(run))).map_err(|error| {
                 self.delete(&file);
-                IndexError::Write { path: file.display().to_string(), reason }
+                IndexError::Write { path: file.display().to_string(), reason: error.to_string() }
             }),
             Err(error) => {
-                self.delete_if_there(&draft);
+                self.delete(&draft);
+                // It has its name already if that could not be made durable, and nothing knows it.
+                self.delete(&file);
                 Err(error)
             }
         }
@@ -200,16 +218,11 @@ impl IndexFolder {
         self.delete(run.path());
     }
 
+    /// Two may let go of a run, one that merged it and one that found it expired.
     fn delete(&self, file: &Path) {
-        if let Err(error) = self.0.disk.remove(file) {
-            tracing::warn!(path = %file.display(), %error, "a file of the identity index could not be deleted");
-        }
-    }
-
-    fn delete_if_there(&self, file: &Path) {
         match self.0.disk.remove(file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(path = %file.display(), %error, "a draft stays until the next start");
+                tracing::warn!(path = %file.display(), %error, "a file of the identity index stays until the next start");
             }
             _ => {}
         }

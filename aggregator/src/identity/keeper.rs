@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use weir_catalog::Listing;
+use weir_catalog::{Frontier, Listing};
 
 use super::{IndexError, IndexFolder, Merged, Run, Sealed};
 use crate::error::AggregatorError;
@@ -28,6 +28,12 @@ pub(crate) struct Keeper {
     done: Arc<Notify>,
     sealing: Option<(u32, JoinHandle<Result<Sealed, IndexError>>)>,
     merging: Option<(u32, JoinHandle<Result<Merged, IndexError>>)>,
+    /// As the catalog listed them last.
+    frontiers: Vec<Frontier>,
+    /// Whether some run may be merged that could not be before.
+    may_merge: bool,
+    /// Partitions are looked at in turn, from this one on.
+    turn: usize,
     deleting: JoinSet<()>,
     seal_again: Again,
     merge_again: Again,
@@ -76,6 +82,9 @@ impl Keeper {
             done: Arc::default(),
             sealing: None,
             merging: None,
+            frontiers: Vec::new(),
+            may_merge: false,
+            turn: 0,
             deleting: JoinSet::new(),
             seal_again: Again::default(),
             merge_again: Again::default(),
@@ -92,8 +101,8 @@ impl Keeper {
         self.done.notified().await;
     }
 
-    /// Takes what has been done and begins to seal what is full. A fault has to be mended by reading the
-    /// run's offsets back.
+    /// Takes what has been done, begins to seal what is full, and begins the next merge. A fault has to be
+    /// mended by reading the run's offsets back.
     pub(crate) async fn tend(
         &mut self,
         states: &mut [PartitionState],
@@ -104,6 +113,7 @@ impl Keeper {
         let mut fault = None;
         if let Some((partition, job)) = self.merging.take_if(|(_, job)| job.is_finished()) {
             fault = self.take_merged(partition, ended(job).await?, states);
+            self.may_merge = true;
         }
         for state in states.iter_mut().filter(|state| state.index.is_full()) {
             state.index.begin_seal(state.next_offset, state.record_time_max_us);
@@ -121,35 +131,55 @@ impl Keeper {
             });
             self.sealing = Some((state.partition, job));
         }
+        // A run that cannot be read would only be met again.
+        if fault.is_none() {
+            self.begin_merge(states);
+        }
         while self.deleting.try_join_next().is_some() {}
         Ok(fault)
     }
 
-    /// Begins a merge if one is due, and lets go of what has expired.
-    pub(crate) fn merge(&mut self, states: &mut [PartitionState], listing: &Listing) {
-        for state in states {
-            if self.merging.is_some() || !self.merge_again.is_due() {
-                return;
-            }
-            let mut frontiers = listing.frontiers.iter();
-            let known = frontiers.find(|f| (f.epoch, f.partition) == (state.epoch, state.partition));
-            let Some(frontier) = known else { continue };
-            let (expired, merge) = state.index.begin_merge(frontier.next_offset, frontier.record_time_max_us);
-            self.delete(expired);
-            if let Some(merge) = merge {
-                let (done, stop) = (Arc::clone(&self.done), self.stop.clone());
-                let job = spawn_blocking(move || {
-                    let entries = merge.entries();
-                    let merged = merge.run(&stop);
-                    if merged.is_ok() {
-                        count_merge(entries);
-                    }
-                    done.notify_one();
-                    merged
-                });
-                self.merging = Some((state.partition, job));
+    /// Remembers where the catalog's frontiers are, lets go of what has expired below them, and begins to
+    /// merge what has come to rest.
+    pub(crate) fn look(&mut self, states: &mut [PartitionState], listing: &Listing) {
+        self.frontiers.clone_from(&listing.frontiers);
+        self.may_merge = true;
+        let mut expired = Vec::new();
+        for state in states.iter_mut() {
+            if let Some((offset, time_us)) = frontier_of(&self.frontiers, state) {
+                expired.extend(state.index.expire(offset, time_us));
             }
         }
+        self.delete(expired);
+        self.begin_merge(states);
+    }
+
+    /// Begins a merge if none runs and one is worth it. One after the other, and each partition in turn: so
+    /// no partition and no size waits for ever.
+    fn begin_merge(&mut self, states: &[PartitionState]) {
+        if !self.may_merge || self.merging.is_some() || !self.merge_again.is_due() {
+            return;
+        }
+        let turn = self.turn.checked_rem(states.len()).unwrap_or(0);
+        for at in (turn..states.len()).chain(0..turn) {
+            let Some(state) = states.get(at) else { continue };
+            let Some((offset, time_us)) = frontier_of(&self.frontiers, state) else { continue };
+            let Some(merge) = state.index.begin_merge(offset, time_us) else { continue };
+            let (done, stop) = (Arc::clone(&self.done), self.stop.clone());
+            let job = spawn_blocking(move || {
+                let entries = merge.entries();
+                let merged = merge.run(&stop);
+                if merged.is_ok() {
+                    count_merge(entries);
+                }
+                done.notify_one();
+                merged
+            });
+            self.merging = Some((state.partition, job));
+            self.turn = at.saturating_add(1);
+            return;
+        }
+        self.may_merge = false;
     }
 
     /// Whether a partition may take more: at most two tables are in memory. If not, waits a little first.
@@ -249,6 +279,12 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// The catalog's frontier of a partition and the running maximum there.
+fn frontier_of(frontiers: &[Frontier], state: &PartitionState) -> Option<(u64, i64)> {
+    let known = frontiers.iter().find(|f| (f.epoch, f.partition) == (state.epoch, state.partition))?;
+    Some((known.next_offset, known.record_time_max_us))
 }
 
 async fn ended<T>(job: JoinHandle<T>) -> Result<T, AggregatorError> {

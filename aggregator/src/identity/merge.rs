@@ -14,7 +14,9 @@ use super::table::{Entry, Table};
 use super::{IndexError, Sealed};
 
 /// Runs of about one size that become one.
-const FAN_OUT: usize = 8;
+pub(super) const FAN_OUT: usize = 8;
+/// Of more that have gathered, so many become one at once. Reading each takes half a megabyte.
+const INPUTS_MAX: usize = 2 * FAN_OUT;
 /// Entries between two looks at the token.
 const STOP_EVERY: u64 = 65_536;
 
@@ -99,17 +101,25 @@ impl Merge {
     }
 }
 
-/// What is worth doing with runs that are wholly below the frontier: the oldest `FAN_OUT` of one size
-/// become one; else a single one that has expired by half is written again without that half.
+/// What is worth doing with runs that are wholly below the frontier: some of about one size become one; else a
+/// single one that has expired by half is written again without that half.
 pub(super) fn choose(runs: &[Arc<Run>], base: usize, horizon_us: i64) -> Option<Vec<Arc<Run>>> {
+    alike(runs, base).or_else(|| {
+        let half = runs.iter().find(|run| half_expired(run.header().times_us, horizon_us))?;
+        Some(vec![Arc::clone(half)])
+    })
+}
+
+/// The oldest runs of the size of which there are most, if these are `FAN_OUT` at least. Of two sizes the
+/// smaller one, which costs less. Large ones are not put off for ever: while they wait they become more.
+pub(super) fn alike(runs: &[Arc<Run>], base: usize) -> Option<Vec<Arc<Run>>> {
     let mut sizes: Vec<(u32, i64, &Arc<Run>)> =
         runs.iter().map(|run| (size_class(run.len(), base), run.last_us(), run)).collect();
     sizes.sort_by_key(|(class, last_us, run)| (*class, *last_us, run.header().serial));
-    let alike = sizes.chunk_by(|(a, ..), (b, ..)| a == b).find(|group| group.len() >= FAN_OUT);
-    if let Some(group) = alike {
-        return Some(group.iter().take(FAN_OUT).map(|(.., run)| Arc::clone(run)).collect());
-    }
-    runs.iter().find(|run| half_expired(run.header().times_us, horizon_us)).map(|run| vec![Arc::clone(run)])
+    let groups = sizes.chunk_by(|(a, ..), (b, ..)| a == b);
+    // Of equal ones `max` takes the last, and small ones come first.
+    let group = groups.rev().max_by_key(|group| group.len()).filter(|group| group.len() >= FAN_OUT)?;
+    Some(group.iter().take(INPUTS_MAX).map(|(.., run)| Arc::clone(run)).collect())
 }
 
 /// How often `FAN_OUT` tables make up a run, about.

@@ -17,6 +17,8 @@ use super::table::{Entry, halves};
 
 /// Pages that are read at once where a run is read from end to end.
 const READ_PAGES: u32 = 32;
+/// What the device could not read: number 5 wherever there is such a thing.
+const EIO: i32 = 5;
 
 /// One open run.
 #[derive(Debug)]
@@ -31,6 +33,15 @@ pub(crate) struct Run {
     bytes: u64,
 }
 
+/// Why a file cannot be used as a run.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    /// It is not a whole run.
+    Useless(String),
+    /// It was not found out what is in it.
+    Unknown(io::Error),
+}
+
 #[derive(Debug)]
 struct Slice {
     first: u128,
@@ -39,22 +50,20 @@ struct Slice {
 }
 
 impl Run {
-    /// Reads everything but the entries. The reason says why a file is of no use; as it is a cache, no
-    /// reason is worth stopping for.
-    pub(super) fn open(disk: &Disk, path: &Path) -> Result<Self, String> {
-        let io = |error: io::Error| error.to_string();
-        let file = disk.open(path, Open::Read).map_err(io)?;
-        let bytes = file.len().map_err(io)?;
+    /// Reads everything but the entries.
+    pub(super) fn open(disk: &Disk, path: &Path) -> Result<Self, OpenError> {
+        let file = disk.open(path, Open::Read)?;
+        let bytes = file.len()?;
         let mut header = vec![0; HEADER_BYTES];
-        file.read_exact_at(&mut header, 0).map_err(io)?;
+        file.read_exact_at(&mut header, 0)?;
         let header = Header::decode(&header)?;
         // Asked first, so that nothing in the file decides how much memory is taken.
         if header.directory_at.checked_add(header.directory_bytes) != Some(bytes) {
-            return Err("its length is not what its header says".to_owned());
+            return Err("its length is not what its header says".into());
         }
-        let directory = read(&file, header.directory_at, header.directory_bytes).map_err(io)?;
+        let directory = read(&file, header.directory_at, header.directory_bytes)?;
         if crc32c::crc32c(&directory) != header.directory_crc {
-            return Err("its directory does not match its checksum".to_owned());
+            return Err("its directory does not match its checksum".into());
         }
         let contradiction = "its directory contradicts itself";
         let Directory { slices, fences, covered } =
@@ -64,10 +73,9 @@ impl Run {
         let mut opened = Vec::with_capacity(slices.len());
         let mut page: usize = 0;
         for at in slices {
-            let filter = read(&file, at.filter_at(), u64::from(at.shape.fingerprints).saturating_mul(2))
-                .map_err(io)?;
+            let filter = read(&file, at.filter_at(), u64::from(at.shape.fingerprints).saturating_mul(2))?;
             if crc32c::crc32c_append(page_seed(seed, at.pages_at), &filter) != at.filter_crc {
-                return Err("a filter does not match its checksum".to_owned());
+                return Err("a filter does not match its checksum".into());
             }
             let filter = Filter::from_bytes(at.shape, &filter).ok_or("a filter contradicts itself")?;
             opened.push(Slice { first: *fences.get(page).ok_or(contradiction)?, at, filter });
@@ -153,6 +161,31 @@ impl Run {
     /// All entries, in order.
     pub(super) fn reader(self: &Arc<Self>) -> RunReader {
         RunReader { run: Arc::clone(self), next_page: 0, entries: Vec::new().into_iter(), bytes: Vec::new() }
+    }
+}
+
+impl From<&str> for OpenError {
+    fn from(reason: &str) -> Self {
+        Self::Useless(reason.to_owned())
+    }
+}
+
+impl From<io::Error> for OpenError {
+    /// A file that ends too early or that the device cannot read any more is of no use. Anything else, such
+    /// as too many open files, says nothing about the file.
+    fn from(error: io::Error) -> Self {
+        let of_file = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
+            || error.raw_os_error() == Some(EIO);
+        if of_file { Self::Useless(error.to_string()) } else { Self::Unknown(error) }
+    }
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Useless(reason) => f.write_str(reason),
+            Self::Unknown(error) => error.fmt(f),
+        }
     }
 }
 

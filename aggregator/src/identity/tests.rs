@@ -153,3 +153,46 @@ fn what_a_merge_forgets_is_what_no_record_above_the_frontier_can_meet() {
     world.crash();
     assert_eq!(world.frontier(), 1);
 }
+
+#[test]
+fn a_merge_claims_nothing_for_a_run_that_forgot_more_than_the_frontier_allows() {
+    let mut world = World::new(Shape { entries_max: 8, ..Shape::default() });
+    world.record(7, 1, 0);
+    for other in 0..7 {
+        world.record(100 + other, 1, if other == 0 { 50 } else { 0 });
+    }
+    let first = world.files();
+    for other in 0..56 {
+        world.record(200 + other, 1, 0);
+    }
+    world.commit();
+    // Small tables, so that seven entries that are read back become runs.
+    world.shape.entries_max = 4;
+    world.restart();
+    // Above the frontier: the first is a duplicate of what only the first run knows, and the last ones
+    // come when that has expired.
+    assert!(!world.record(7, 1, 10));
+    for other in 0..4 {
+        world.record(300 + other, 1, if other == 0 { 70 } else { 0 });
+    }
+    // The first run is read back, from where folding stands: without the identity that has expired there.
+    world.disk.flip_bit(&first[0], 4_096 + 10, 1).unwrap();
+    assert!(!world.record(100, 1, 0));
+    world.tidy();
+    world.crash();
+}
+
+#[test]
+fn a_long_window_is_read_back_with_a_few_open_runs() {
+    let mut world = World::new(Shape { entries_max: 4, ..Shape::default() });
+    for identity in 0..600 {
+        world.record(identity, 1, 0);
+    }
+    world.commit();
+    world.remove_files();
+    world.restart();
+    // 150 tables: up to seven of each size, and one that was just written.
+    assert!((8..=22).contains(&world.open_max), "{}", world.open_max);
+    assert_eq!((world.files().len(), world.index.counts().runs), (1, 1));
+    assert_eq!(world.index.counts().identities, 600);
+}

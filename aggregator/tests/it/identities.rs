@@ -3,11 +3,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use weir_aggregator::{Handle, Parts, Service};
+use weir_aggregator::{AggregatorError, Handle, Parts, Service};
 
+use crate::faults::{FaultyCatalog, FaultyStore, Lost};
 use crate::world::{World, append, close, counted, fates, offsets, rows, sum_meter};
 
 /// Where the first page of a run begins.
@@ -190,4 +193,70 @@ async fn identities_far_older_than_the_window_leave_no_runs() {
     assert!(before.iter().all(|path| !path.exists()), "{before:?} {:?}", runs(&world));
     assert_eq!(counted(&parts, &meter).await, 61);
     close(parts).await;
+}
+
+#[tokio::test]
+async fn tiny_tables_of_many_partitions_leave_few_runs() {
+    let mut world = world(8);
+    world.partitions = 8;
+    world.options.flush_records = 200;
+    world.options.step_bytes = 1_000_000;
+    let parts = world.open().await;
+    let running = start(&world, &parts).await;
+    // A table holds one identity, so that there are as many runs as records but for the merges. The last
+    // records begin pieces, so that the others are known to be at rest.
+    for from in (0..1_400).step_by(100) {
+        append(&parts, (from..from + 100).map(|n| (n, n))).await;
+        until("the records", || visible(&parts) == from + 100).await;
+    }
+    // Seven of each of three sizes in each partition, what goes into a merge and comes out of it, and what
+    // is above the frontier as it was last seen.
+    let bound = 8 * 7 * 3 + 17 + 3 * 200;
+    until("merges", || runs(&world).len() <= bound).await;
+    append(&parts, [(5, 5), (1_300, 1)]).await;
+    until("the duplicates", || visible(&parts) == 1_402).await;
+    running.stop().await;
+    let mut duplicates = fates(&rows(&parts).await, "duplicate").len();
+    duplicates += fates(&rows(&parts).await, "conflict").len();
+    assert_eq!(duplicates, 2);
+    close(parts).await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_counts_once_also_if_its_segments_are_merged_before_the_look() {
+    let world = World::new();
+    let real = world.open().await;
+    let meter = sum_meter(&real).await;
+    append(&real, (0..10).map(|n| (n, n))).await;
+    world.drain(&real).await.unwrap();
+
+    let catalog = Arc::new(FaultyCatalog::new(Arc::clone(&real.catalog), Lost::AfterTheEffect, 1));
+    let parts = Parts { catalog: Arc::clone(&catalog) as _, ..real.clone() };
+    let running = start(&world, &parts).await;
+    catalog.busy.store(usize::MAX, Ordering::SeqCst);
+    append(&parts, (10..20).map(|n| (n, n))).await;
+    until("the doubt", || running.handle.status().flush_error.is_some()).await;
+    let listed = real.catalog.listing().await.unwrap().segments.len();
+    let steps = world.maintain(&real).await;
+    assert!(real.catalog.listing().await.unwrap().segments.len() < listed, "{steps:?}");
+    catalog.busy.store(0, Ordering::SeqCst);
+    running.stop().await;
+    assert_eq!(offsets(&rows(&real).await), (0..20).collect::<Vec<_>>());
+    assert_eq!(counted(&real, &meter).await, 20);
+}
+
+#[tokio::test]
+async fn nothing_works_in_the_folder_any_more_once_a_flush_has_failed_for_good() {
+    let world = world(2);
+    let real = world.open().await;
+    let mut store = FaultyStore::new(Arc::clone(&real.store), 1);
+    store.for_ever = true;
+    let parts = Parts { store: Arc::new(store), ..real.clone() };
+    append(&parts, (0..200).map(|n| (n, n))).await;
+    let (service, _) = Service::start(parts.clone(), world.options).await.unwrap();
+    let error = service.run(CancellationToken::new()).await.unwrap_err();
+    assert!(matches!(error, AggregatorError::Store(_)), "the cause and not what came of it: {error}");
+    let ended = runs(&world);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(runs(&world), ended);
 }

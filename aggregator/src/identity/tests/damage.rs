@@ -29,7 +29,7 @@ fn run() -> (SimulatedDisk, PathBuf, Vec<Entry>) {
 }
 
 fn read(disk: &SimulatedDisk, path: &Path) -> Result<Vec<Entry>, String> {
-    let run = Arc::new(Run::open(&disk.disk(), path)?);
+    let run = Arc::new(Run::open(&disk.disk(), path).map_err(|error| error.to_string())?);
     let mut reader = run.reader();
     let mut entries = Vec::new();
     while let Some(entry) = reader.next().map_err(|error| error.to_string())? {

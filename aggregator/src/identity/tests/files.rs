@@ -203,3 +203,78 @@ fn no_shape_of_a_filter_can_make_it_look_past_its_end() {
     }
     assert!(Filter::from_bytes(shape, &bytes[1..]).is_none());
 }
+
+fn failing(operation: Operation, times: u64) -> Rule {
+    let effect = Effect::Fail(std::io::ErrorKind::Other);
+    Rule { operation, path_contains: FOLDER.into(), skip: 0, times, effect }
+}
+
+#[test]
+fn an_error_that_says_nothing_about_a_run_stops_the_start_and_keeps_the_run() {
+    let at = [Standing { partition: 0, frontier: 10, horizon_us: 900 }];
+    for operation in [Operation::Open, Operation::Read, Operation::List] {
+        let simulated = SimulatedDisk::new(1);
+        let disk = simulated.disk();
+        sealed(&disk, origin(), 0, (0, 10), 1_000);
+        let folder = folder(&disk, origin());
+        simulated.add_rule(failing(operation, 1));
+        let error = folder.load(&at).unwrap_err();
+        assert!(matches!(error, IndexError::Start { .. }), "{operation:?}: {error}");
+        assert!(error.to_string().contains("remove the folder /index while Weir is stopped"), "{error}");
+        assert_eq!(simulated.files().len(), 1, "{operation:?}");
+        assert_eq!(folder.load(&at).unwrap()[0].len(), 1, "{operation:?}");
+    }
+}
+
+#[test]
+fn a_start_goes_on_only_once_what_it_refuses_is_gone_for_certain() {
+    // Above the frontier.
+    let at = [Standing { partition: 0, frontier: 9, horizon_us: 900 }];
+    for operation in [Operation::Remove, Operation::SyncFolder] {
+        let simulated = SimulatedDisk::new(1);
+        let disk = simulated.disk();
+        sealed(&disk, origin(), 0, (0, 10), 1_000);
+        let folder = folder(&disk, origin());
+        simulated.add_rule(failing(operation, 2));
+        for _ in 0..2 {
+            let error = folder.load(&at).unwrap_err();
+            assert!(error.to_string().contains("remove the folder /index while Weir is stopped"), "{error}");
+        }
+        assert_eq!(folder.load(&at).unwrap()[0].len(), 0);
+        assert_eq!(simulated.reboot(7).files(), Vec::<PathBuf>::new(), "{operation:?}");
+    }
+}
+
+#[test]
+fn a_run_whose_name_cannot_be_made_durable_is_gone_again() {
+    let mut world = World::new(Shape { entries_max: 10, ..Shape::default() });
+    for identity in 0..9 {
+        world.record(identity, 1, 0);
+    }
+    world.disk.add_rule(failing(Operation::SyncFolder, 1));
+    world.index.seal(9, 1_000).unwrap_err();
+    assert_eq!(world.files(), Vec::<PathBuf>::new());
+    world.seal();
+    assert_eq!((world.files().len(), world.index.counts().runs), (1, 1));
+    world.commit();
+    world.restart();
+}
+
+#[test]
+fn a_run_that_expires_while_it_is_merged_is_let_go_of_once() {
+    let mut world = World::new(Shape { entries_max: 1, ..Shape::default() });
+    for identity in 0..8 {
+        world.record(identity, 1, 0);
+    }
+    let merge = world.index.begin_merge(8, 1_000).unwrap();
+    world.record(100, 1, 100);
+    let expired = world.index.expire(8, 1_100);
+    assert_eq!(expired.len(), 8);
+    expired.iter().for_each(|run| world.folder.remove(run));
+    let merged = merge.run(&tokio_util::sync::CancellationToken::new()).unwrap();
+    world.index.end_merge(&merged);
+    merged.inputs.iter().for_each(|run| world.folder.remove(run));
+    world.commit();
+    world.restart();
+    assert!(world.record(3, 1, 0));
+}

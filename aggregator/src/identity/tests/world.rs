@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tokio_util::sync::CancellationToken;
 use weir_files::simulated::SimulatedDisk;
 use weir_meter::{ContentHash, IdentityHash, InstallationId, OffsetRange};
 
@@ -43,11 +44,13 @@ pub(super) struct World {
     pub(super) disk: SimulatedDisk,
     pub(super) folder: IndexFolder,
     pub(super) index: IdentityIndex,
-    shape: Shape,
+    pub(super) shape: Shape,
     log: Vec<Logged>,
     clock_us: i64,
     /// How many records are at rest.
     frontier: usize,
+    /// Runs that were open at a time while identities were read back, at the most.
+    pub(super) open_max: u64,
 }
 
 impl World {
@@ -55,7 +58,7 @@ impl World {
         let disk = SimulatedDisk::new(1);
         let folder = open(&disk, shape);
         let index = IdentityIndex::sealed_in(shape.window_us, &folder, 0, 0, shape.entries_max);
-        Self { disk, folder, index, shape, log: Vec::new(), clock_us: 1_000, frontier: 0 }
+        Self { disk, folder, index, shape, log: Vec::new(), clock_us: 1_000, frontier: 0, open_max: 0 }
     }
 
     /// Takes a record as folding does; whether it was accepted.
@@ -150,12 +153,13 @@ impl World {
             {
                 self.index.accept(IdentityHash(logged.identity), ContentHash(logged.content), logged.time_us);
                 if self.index.is_full() {
-                    self.index.spill(at, now_us, &mut claims).unwrap();
+                    self.index.spill(at, now_us, &mut claims, &CancellationToken::new()).unwrap();
+                    self.open_max = self.open_max.max(self.index.counts().runs);
                 }
             }
         }
-        if let Some(merge) = self.index.claim(at, now_us, claims).unwrap() {
-            let merged = merge.run(&tokio_util::sync::CancellationToken::new()).unwrap();
+        if let Some(merge) = self.index.claim(at, now_us, claims, &CancellationToken::new()).unwrap() {
+            let merged = merge.run(&CancellationToken::new()).unwrap();
             self.index.end_merge(&merged);
             merged.inputs.iter().for_each(|run| self.folder.remove(run));
         }
