@@ -127,6 +127,8 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::default());
     let prometheus = metrics::recorder()?;
+    // Before anything is opened: the parts hold files, each run of the identity index one.
+    let limits = listen::within_descriptors(services::listener(&settings));
     let parts = parts::open(&settings, &clock, &entropy).await?;
     if let Some(path) = std::env::var_os("WEIR_PHASE_FILE") {
         let path = std::path::PathBuf::from(path);
@@ -172,7 +174,6 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
     let grpc = services::grpc(Arc::clone(&ingest)).await?;
     let api = http::router(routes, grpc, health::routes(Arc::clone(&health)), Arc::clone(&entropy));
 
-    let limits = listen::within_descriptors(services::listener(&settings));
     let stop_serving = CancellationToken::new();
     let stop_telemetry = CancellationToken::new();
     let listener = bind(settings.listen).await?;
