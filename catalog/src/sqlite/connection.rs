@@ -41,6 +41,8 @@ pub(super) struct Database {
 #[derive(Default)]
 struct Side {
     connection: Option<SqliteConnection>,
+    /// The last transaction could not even begin, whatever the reason is.
+    refused: bool,
     closed: bool,
     journal: Journal,
 }
@@ -255,12 +257,16 @@ impl Side {
         let Some(connection) = &mut self.connection else { return };
         // It answers once the rollback that the dropped transaction asked for is over.
         let alive = connection.ping().await.is_ok();
-        if alive && !connection.is_in_transaction() {
+        let stuck = !alive || connection.is_in_transaction();
+        if stuck {
+            tracing::warn!("an error has ended the catalog's last transaction; a new connection is made");
+            // It may have been the error of a sync.
+            self.journal = Journal::Doubtful;
+        }
+        if !stuck && !self.refused {
             return;
         }
-        tracing::warn!("the catalog's last transaction was ended by an error; a new connection is made");
-        // The error may have been that of a sync.
-        self.journal = Journal::Doubtful;
+        self.refused = false;
         if let Some(connection) = self.connection.take()
             && let Err(error) = connection.close().await
         {
@@ -275,7 +281,10 @@ impl Side {
         if self.journal == Journal::Sound {
             return Ok(true);
         }
-        let busy: i64 = scalar(self.connection()?, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
+        let busy: i64 = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)")
+            .fetch_one(self.connection()?)
+            .await
+            .map_err(failed("begin the journal anew"))?;
         if busy != 0 {
             return Ok(false);
         }
@@ -297,7 +306,10 @@ impl Writing<'_> {
     /// A transaction that is dropped without a commit is rolled back before the next one begins, or its
     /// connection is given up.
     pub(super) async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>, CatalogError> {
-        self.side.connection()?.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin"))
+        let Side { connection, refused, .. } = &mut *self.side;
+        let begun = connection.as_mut().ok_or_else(unconnected)?.begin_with("BEGIN IMMEDIATE").await;
+        *refused = begun.is_err();
+        begun.map_err(failed("begin"))
     }
 
     /// Makes a committed transaction visible. After a COMMIT that failed nobody knows what the file

@@ -128,6 +128,13 @@ async fn a_refusal_costs_no_connection_and_an_error_of_the_database_does() {
     catalog.open_writer(WriterId(2), 1).await.unwrap();
     assert!(!is_marked(&catalog).await);
     assert_eq!(catalog.commit(flush(2, 0)).await.unwrap(), CommitOutcome::Committed);
+
+    // A connection on which nothing can begin.
+    let mut writing = catalog.database.writing().await.unwrap();
+    sqlx::query("BEGIN").execute(writing.raw()).await.unwrap();
+    drop(writing);
+    catalog.open_writer(WriterId(3), 1).await.unwrap_err();
+    catalog.open_writer(WriterId(3), 1).await.unwrap();
 }
 
 /// The file says otherwise than memory after a COMMIT that failed for the caller only.
