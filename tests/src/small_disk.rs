@@ -62,7 +62,7 @@ impl SmallDisk {
             }
             None => {
                 let limit = self.longest.get().map_or("unlimited".to_owned(), |l| (l / BLOCK).to_string());
-                let script = format!("trap '' XFSZ; ulimit -S -f {limit}; exec \"$@\"");
+                let script = format!("ulimit -S -f {limit}; exec \"$@\"");
                 ["sh", "-c", &script, "sh", "env", "--"].map(str::to_owned)
             }
         };

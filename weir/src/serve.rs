@@ -127,6 +127,7 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::default());
     let prometheus = metrics::recorder()?;
+    outlive_file_limit();
     // Before anything is opened: the parts hold files, each run of the identity index one.
     let limits = listen::within_descriptors(services::listener(&settings));
     let parts = parts::open(&settings, &clock, &entropy).await?;
@@ -268,6 +269,15 @@ fn folding_error(folded: Result<Result<(), AggregatorError>, tokio::task::JoinEr
         Ok(Err(error)) => error.into(),
         Ok(Ok(())) => ServeError::Task("folding ended although nobody asked it to".to_owned()),
         Err(error) => ServeError::Task(error.to_string()),
+    }
+}
+
+/// A write beyond the limit on a file's length is an error like that of a full disk, and not the process's end.
+fn outlive_file_limit() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Once registered, the handler stays when the listener goes.
+    if let Err(error) = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())) {
+        tracing::warn!(%error, "a limit on the length of files would end the process");
     }
 }
 

@@ -42,7 +42,7 @@ impl Refusal {
     /// A write that the disk did not take.
     pub(super) fn of_disk(error: &LogError) -> Self {
         let full = matches!(error, LogError::Io { source, .. }
-            if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
+            if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge));
         Self::new(if full { Cause::DiskFull } else { Cause::Disk }, error.to_string())
     }
 

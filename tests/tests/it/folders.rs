@@ -316,6 +316,12 @@ async fn a_second_server_is_refused_and_the_first_goes_on() {
             let (status, log) = Options::new(&apart, &[flag, &url]).try_start().expect_err("a part in use");
             assert!(!status.success() && log.contains("in use") && log.contains(&path(&part)), "{log}");
         }
+        // Nor the catalog, whose own locks let others in between two transactions.
+        let apart = folder.path().join(format!("catalog{turn}"));
+        let url = format!("sqlite:{}", path(&data.join("catalog.db")));
+        let (status, log) =
+            Options::new(&apart, &["--catalog", &url]).try_start().expect_err("a catalog in use");
+        assert!(!status.success() && log.contains("in use"), "{log}");
         let said = fail(&["check", &path(&data)]);
         assert!(said.contains("in use"), "{said}");
     }

@@ -41,11 +41,13 @@ impl FolderLock {
     }
 
     fn add(&mut self, folder: &Path) -> Result<(), LockError> {
-        if self.files.iter().any(|(locked, _)| locked == folder) {
-            return Ok(());
-        }
         let path = folder.join("lock");
         let failed = |source| LockError::Io { path: path.display().to_string(), source };
+        // The same folder may be named in more than one way.
+        let place = folder.canonicalize().map_err(failed)?;
+        if self.files.iter().any(|(locked, _)| *locked == place) {
+            return Ok(());
+        }
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -54,7 +56,7 @@ impl FolderLock {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        self.files.push((folder.to_owned(), file));
+        self.files.push((place, file));
         Ok(())
     }
 }

@@ -51,10 +51,11 @@ pub(super) async fn open(
         let path = settings.data_dir.display().to_string();
         return Err(ServeError::Copy { path, what: copy.what(), advice: copy.advice() });
     }
-    let folders = [settings.data_dir.as_path(), log_dir.as_path(), store_dir.as_path()];
+    let catalog_dir = folder_of(&catalog_file);
+    let folders = [settings.data_dir.as_path(), catalog_dir, log_dir.as_path(), store_dir.as_path()];
     let mut lock = FolderLock::take(folders)?;
     refuse_lost_catalog(&catalog_file, &log_dir, &store_dir)?;
-    lock.make_and_add([settings.data_dir.as_path()])?;
+    lock.make_and_add([settings.data_dir.as_path(), catalog_dir])?;
 
     let options = SqliteOptions {
         living_meters_max: settings.meters_max as u64,
@@ -120,6 +121,11 @@ fn frontiers(listing: &Listing, epoch: &EpochRow) -> BTreeMap<u32, u64> {
     let of_epoch = listing.frontiers.iter().filter(|frontier| frontier.epoch == epoch.epoch);
     frontiers.extend(of_epoch.map(|frontier| (frontier.partition, frontier.next_offset)));
     frontiers
+}
+
+/// The folder that a file lies in.
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// As many partitions as work at the same time.

@@ -298,10 +298,10 @@ fn a_disk_that_lies_about_any_sync_is_noticed() {
         always(Operation::SyncFolder, "/rows"),
         always(Operation::SyncFolder, "/windows"),
         always(Operation::SyncFolder, "/members"),
-        // Of the first start: the names of the data folder, of the store's, and of all within it.
+        // Of the first start: the names of the data folder, of the store's and of all within it. Each of them
+        // is synced more than once, so only a disk that never keeps one is found out.
         Rule { times: 1, ..always(Operation::SyncFolder, "/") },
-        Rule { times: 1, skip: 1, ..always(Operation::SyncFolder, "/") },
-        Rule { times: 4, skip: 2, ..always(Operation::SyncFolder, "/") },
+        always(Operation::SyncFolder, "/"),
     ] {
         let noticed = (0..SEEDS).any(|seed| fails(seed, Some(lie.clone())).is_some());
         assert!(noticed, "nobody noticed that {:?} of {:?} lies", lie.operation, lie.path_contains);
