@@ -10,7 +10,7 @@ impl Random {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -19,7 +19,7 @@ impl Random {
 
     /// From 0 to `end`, which is left out; 0 if that is nothing.
     pub fn below(&mut self, end: usize) -> usize {
-        self.next().checked_rem(end as u64).unwrap_or(0) as usize
+        self.number().checked_rem(end as u64).unwrap_or(0) as usize
     }
 }
 
@@ -36,7 +36,7 @@ pub fn mutated(random: &mut Random, corpus: &[Vec<u8>], tokens: &[Vec<u8>], byte
         let end = (at + length).min(data.len());
         match random.below(9) {
             0 if at < data.len() => data[at] ^= 1 << random.below(8),
-            1 if at < data.len() => data[at] = random.next() as u8,
+            1 if at < data.len() => data[at] = random.number() as u8,
             2 if at < data.len() => data[at] = TELLING[random.below(TELLING.len())],
             3 => drop(data.drain(at..end)),
             4 => data.insert(at, TELLING[random.below(TELLING.len())]),

@@ -130,9 +130,10 @@ async fn history(seed: u64, lie: Option<Rule>) -> Result<Seen, String> {
     listed_is_there(&parts).await?;
     world.drain(&parts).await.map_err(told)?;
     world.maintain(&parts).await;
-    let judged = judge(&parts, &ledger.lock().unwrap()).await;
+    let ledger = std::mem::take(&mut *ledger.lock().unwrap());
+    let judged = judge(&parts, &ledger).await;
     close(parts).await;
-    seen.acknowledged = ledger.lock().unwrap().acknowledged.len() as u64;
+    seen.acknowledged = ledger.acknowledged.len() as u64;
     judged.map(|()| seen)
 }
 

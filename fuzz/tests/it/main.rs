@@ -1,6 +1,8 @@
 //! Every target replays its kept inputs, and then as many seeded mutations of them as two seconds allow.
 //! `WEIR_FUZZ_SEED` gives other mutations, `WEIR_FUZZ_RUNS` more of them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 

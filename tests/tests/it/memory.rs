@@ -43,7 +43,8 @@ const FLAGS: [[&str; 2]; 13] = [
 /// What these add up to, as `docs/operations.md` has it: bodies on their way; events that wait for the disk,
 /// the frame made of them, and what is kept for the log's reader; three pieces of the head and the files made
 /// of one; questions; what goes on in the background; identities.
-const SETTINGS: u64 = (64 + 4 * 24 + 4 * 8 + 64 + 48) * MIB + 4 * 20_000 * ROW_BYTES + 100_000 * IDENTITY_BYTES;
+const SETTINGS: u64 =
+    (64 + 4 * 24 + 4 * 8 + 64 + 48) * MIB + 4 * 20_000 * ROW_BYTES + 100_000 * IDENTITY_BYTES;
 /// Of an event in the head, beside the event itself.
 const ROW_BYTES: u64 = 400;
 const IDENTITY_BYTES: u64 = 100;
