@@ -1,6 +1,7 @@
 //! Every setting of the server, each explained where it is defined. A value comes from the default,
 //! the file, the environment or a flag, the later ones winning, and `weir config` prints which.
 
+mod contradictions;
 mod layers;
 mod render;
 pub mod values;
@@ -188,27 +189,7 @@ impl Settings {
     /// Puts the layers over the defaults, the last one winning, and checks the outcome.
     pub fn resolve(layers: &[Layer]) -> Result<Self, SettingsError> {
         let settings = Self::from_chosen(&layers::Chosen::of(layers))?;
-        if settings.event_bytes_max > settings.body_bytes_max {
-            return Err(SettingsError::Contradiction(format!(
-                "event_bytes_max ({} bytes) is above body_bytes_max ({} bytes), so no such event could ever \
-                 arrive; raise body_bytes_max or lower event_bytes_max",
-                settings.event_bytes_max, settings.body_bytes_max
-            )));
-        }
-        if settings.segments_kept_for < settings.query_deadline.saturating_mul(2) {
-            return Err(SettingsError::Contradiction(format!(
-                "segments_kept_for ({:?}) is less than twice query_deadline ({:?}), so a query could lose the \
-                 files it reads; raise segments_kept_for or lower query_deadline",
-                settings.segments_kept_for, settings.query_deadline
-            )));
-        }
-        if settings.query_memory_max > settings.query_memory_total_max {
-            return Err(SettingsError::Contradiction(format!(
-                "query_memory_max ({} bytes) is above query_memory_total_max ({} bytes), so no query could ever \
-                 have it; raise query_memory_total_max or lower query_memory_max",
-                settings.query_memory_max, settings.query_memory_total_max
-            )));
-        }
+        settings.check()?;
         Ok(settings)
     }
 

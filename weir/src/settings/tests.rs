@@ -125,6 +125,117 @@ fn a_bad_value_names_its_place_and_what_would_be_right() {
 }
 
 #[test]
+fn a_value_that_is_too_large_is_told_so() {
+    let digits = "99999999999999999999999";
+    insta::assert_snapshot!(
+        complaint(&[flags(&[("meters_max", digits)])]),
+        @"--meters-max `99999999999999999999999`: too large, at most 4294967295"
+    );
+    insta::assert_snapshot!(
+        complaint(&[flags(&[("body_bytes_max", digits)])]),
+        @"--body-bytes-max `99999999999999999999999`: too large, at most 8589934591 GiB"
+    );
+    insta::assert_snapshot!(
+        complaint(&[flags(&[("body_bytes_max", "99999999TiB")])]),
+        @"--body-bytes-max `99999999TiB`: `TiB` is no unit of size here; use B, kB, MB, GB, KiB, MiB or GiB"
+    );
+    insta::assert_snapshot!(
+        complaint(&[flags(&[("query_deadline", "200000000d")])]),
+        @"--query-deadline `200000000d`: days are not taken here; write hours, such as 48h"
+    );
+    let long = "--query-deadline `876001h`: too long, at most 876000h; that is a hundred years";
+    assert_eq!(complaint(&[flags(&[("query_deadline", "876001h")])]), long);
+    let much_longer = complaint(&[flags(&[("query_deadline", "1h 99999999999999999999s")])]);
+    assert!(much_longer.ends_with("too long, at most 876000h; that is a hundred years"), "{much_longer}");
+    for much in ["36501d", "9999999999999999999d", "99999999999999999999999d", "876001h"] {
+        let told = complaint(&[flags(&[("retention", much)])]);
+        assert!(told.ends_with("too long, at most 36500d; write `forever` to keep everything"), "{told}");
+    }
+    for fine in [("meters_max", "4294967295"), ("retention", "36500d"), ("query_position_wait", "876000h")] {
+        Settings::resolve(&[flags(&[fine])]).unwrap();
+    }
+    for (wrong, told) in
+        [("0", "at least 1"), ("-1", "at least 1"), ("1.5", "at least 1"), ("", "at least 1")]
+    {
+        let complaint = complaint(&[flags(&[("meters_max", wrong)])]);
+        assert!(complaint.contains(told), "{complaint}");
+    }
+}
+
+#[test]
+fn requests_that_could_never_be_taken_are_told_by_their_settings() {
+    insta::assert_snapshot!(
+        complaint(&[flags(&[("log_queue_bytes", "1 MiB")])]),
+        @"body_bytes_max (16777216 bytes) and batch_events_max (10000 events, 512 bytes around each) let in requests of up to 21897216 bytes, which log_queue_bytes (1048576 bytes) would never let into the log; raise log_queue_bytes to that, or lower body_bytes_max or batch_events_max"
+    );
+    insta::assert_snapshot!(
+        complaint(&[flags(&[("body_bytes_max", "1 GiB"), ("log_queue_bytes", "4 GiB"), ("buffered_bytes_max", "8 GiB")])]),
+        @"body_bytes_max (1073741824 bytes) and batch_events_max (10000 events, 512 bytes around each) let in requests of up to 1078861824 bytes, and the log takes at most 1073741824 at once; lower body_bytes_max or batch_events_max"
+    );
+    insta::assert_snapshot!(
+        complaint(&[flags(&[("buffered_bytes_max", "15 MiB")])]),
+        @"buffered_bytes_max (15728640 bytes) has no room for one request of body_bytes_max (16777216 bytes), which takes up to 50335744 as it comes, decompressed and as JSON, so it would be answered 503 for ever; raise buffered_bytes_max to that, or lower body_bytes_max"
+    );
+    // What the sentences say to set is enough, and one byte less is not.
+    for (name, enough) in [("log_queue_bytes", 21_897_216_u64), ("buffered_bytes_max", 50_335_744)] {
+        Settings::resolve(&[flags(&[(name, &enough.to_string())])]).unwrap();
+        assert!(complaint(&[flags(&[(name, &(enough - 1).to_string())])]).contains("to that, or lower"));
+    }
+    let at_the_frame = |events: &str| {
+        let body = (contradictions::FRAME_BYTES_MAX - 512 * 1_000).to_string();
+        let layer = flags(&[
+            ("body_bytes_max", &body),
+            ("batch_events_max", events),
+            ("log_queue_bytes", "4 GiB"),
+            ("buffered_bytes_max", "8 GiB"),
+        ]);
+        Settings::resolve(&[layer])
+    };
+    assert_eq!(at_the_frame("1000").unwrap().append_bytes_max(), contradictions::FRAME_BYTES_MAX);
+    assert!(at_the_frame("1001").is_err());
+}
+
+/// What the settings allow the log must take, or the start would fail there, without a setting's name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_settings_let_in_suits_the_parts() {
+    let body = (contradictions::FRAME_BYTES_MAX - 512 * 1_000).to_string();
+    let least_queue = vec![("log_queue_bytes", "21897216")];
+    let most_at_once = vec![
+        ("batch_events_max", "1000"),
+        ("body_bytes_max", &body),
+        ("log_queue_bytes", "1 GiB"),
+        ("buffered_bytes_max", "4 GiB"),
+    ];
+    for mut values in [least_queue, most_at_once] {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().join("data").display().to_string();
+        values.extend([("data_dir", data_dir.as_str()), ("listen", "127.0.0.1:0")]);
+        let settings = Settings::resolve(&[flags(&values)]).unwrap();
+        crate::serve::start(settings).await.unwrap().stop().await.unwrap();
+    }
+}
+
+#[test]
+fn two_listeners_do_not_take_one_address() {
+    insta::assert_snapshot!(
+        complaint(&[flags(&[("telemetry_listen", "127.0.0.1:8888")])]),
+        @"listen (127.0.0.1:8888) and telemetry_listen (127.0.0.1:8888) take the same port of the same address; give one of them another port"
+    );
+    for (listen, telemetry, fine) in [
+        ("0.0.0.0:8888", "127.0.0.1:8888", false),
+        ("127.0.0.1:8888", "0.0.0.0:8888", false),
+        ("[::1]:8888", "[::1]:8888", false),
+        ("127.0.0.1:0", "127.0.0.1:0", true),
+        ("127.0.0.1:8888", "127.0.0.2:8888", true),
+        ("127.0.0.1:8888", "[::1]:8888", true),
+        ("127.0.0.1:8888", "127.0.0.1:8889", true),
+    ] {
+        let resolved = Settings::resolve(&[flags(&[("listen", listen), ("telemetry_listen", telemetry)])]);
+        assert_eq!(resolved.is_ok(), fine, "{listen} {telemetry}");
+    }
+}
+
+#[test]
 fn what_is_rendered_reads_back_as_the_same() {
     let odd = flags(&[
         ("data_dir", "/srv/we \"ir\""),

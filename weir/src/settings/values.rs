@@ -108,10 +108,24 @@ pub(super) mod optional_address {
     }
 }
 
+/// Whether a text is a whole number, however large.
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 pub(super) mod count {
+    const COUNT_MAX: usize = u32::MAX as usize;
+
+    fn too_large() -> String {
+        format!("too large, at most {COUNT_MAX}")
+    }
+
     pub(in crate::settings) fn parse(text: &str) -> Result<usize, String> {
-        match text.replace('_', "").parse() {
-            Ok(count) if (1..=u32::MAX as usize).contains(&count) => Ok(count),
+        let digits = text.replace('_', "");
+        match digits.parse() {
+            Ok(count) if (1..=COUNT_MAX).contains(&count) => Ok(count),
+            Ok(1..) => Err(too_large()),
+            Err(_) if super::is_number(&digits) => Err(too_large()),
             _ => Err("not a whole number of at least 1".to_owned()),
         }
     }
@@ -170,15 +184,26 @@ pub(super) mod file_bytes {
 
     pub(in crate::settings) fn parse(text: &str) -> Result<u64, String> {
         let wrong = || "not a size of at least one byte, such as 64 MiB, 16 MB or 900000".to_owned();
-        let (digits, factor) = UNITS
-            .iter()
-            .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)))
-            .unwrap_or((text, 1));
-        let number: u64 = digits.trim_end().replace('_', "").parse().map_err(|_| wrong())?;
+        // A TOML integer has 63 bits, and no disk has more.
+        let too_large = || format!("too large, at most {} GiB", i64::MAX >> 30);
+        let end = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+        let (digits, unit) = text.split_at_checked(end).unwrap_or((text, ""));
+        let (digits, unit) = (digits.replace('_', ""), unit.trim_start());
+        if !super::is_number(&digits) || !unit.chars().all(|c| c.is_ascii_alphabetic()) {
+            return Err(wrong());
+        }
+        let factor = match UNITS.iter().find(|(known, _)| *known == unit) {
+            Some((_, factor)) => *factor,
+            None if unit.is_empty() => 1,
+            None => {
+                return Err(format!("`{unit}` is no unit of size here; use B, kB, MB, GB, KiB, MiB or GiB"));
+            }
+        };
+        let number: u64 = digits.parse().map_err(|_| too_large())?;
         match number.checked_mul(factor) {
-            // A TOML integer has 63 bits, and no disk has more.
-            Some(bytes) if (1..=i64::MAX as u64).contains(&bytes) => Ok(bytes),
-            _ => Err(wrong()),
+            Some(0) => Err(wrong()),
+            Some(bytes) if i64::try_from(bytes).is_ok() => Ok(bytes),
+            _ => Err(too_large()),
         }
     }
 
@@ -219,10 +244,43 @@ pub mod duration {
 
     use jiff::SignedDuration;
 
+    /// A hundred years: sums of two such durations and of times still fit everywhere.
+    pub(super) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+
+    fn too_long() -> String {
+        format!("too long, at most {}h; that is a hundred years", LONGEST.as_secs() / 3_600)
+    }
+
+    fn in_days(text: &str) -> bool {
+        text.strip_suffix('d').is_some_and(|days| super::is_number(&days.trim_end().replace('_', "")))
+    }
+
+    /// Whether the same text would be a duration with smaller numbers in it.
+    fn only_digits_are_wrong(text: &str) -> bool {
+        let mut smaller = String::new();
+        for c in text.chars() {
+            match c {
+                '0'..='9' if smaller.ends_with('1') => {}
+                '0'..='9' => smaller.push('1'),
+                other => smaller.push(other),
+            }
+        }
+        smaller.parse::<SignedDuration>().is_ok_and(|duration| duration.is_positive())
+    }
+
     pub fn parse(text: &str) -> Result<Duration, String> {
         let wrong = || "not a duration longer than zero, such as 250ms, 10s, 5m or 1h 30m".to_owned();
-        let duration: SignedDuration = text.parse().map_err(|_| wrong())?;
+        let Ok(duration) = text.parse::<SignedDuration>() else {
+            return Err(if in_days(text) {
+                "days are not taken here; write hours, such as 48h".to_owned()
+            } else if only_digits_are_wrong(text) {
+                too_long()
+            } else {
+                wrong()
+            });
+        };
         match Duration::try_from(duration) {
+            Ok(duration) if duration > LONGEST => Err(too_long()),
             Ok(duration) if !duration.is_zero() => Ok(duration),
             _ => Err(wrong()),
         }
@@ -239,6 +297,8 @@ pub mod duration {
 pub(super) mod kept_for {
     use std::time::Duration;
 
+    use super::duration::LONGEST;
+
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// Days too: what is kept for long is counted in them.
@@ -247,12 +307,26 @@ pub(super) mod kept_for {
         if text == "forever" {
             return Ok(None);
         }
-        let kept = match text.strip_suffix('d').map(str::trim_end) {
-            Some(days) => {
-                DAY.checked_mul(days.replace('_', "").parse().map_err(|_| wrong())?).ok_or_else(wrong)?
-            }
-            None => super::duration::parse(text).map_err(|_| wrong())?,
+        let too_long = || {
+            format!(
+                "too long, at most {}d; write `forever` to keep everything",
+                LONGEST.as_secs() / DAY.as_secs()
+            )
         };
+        let kept = match text.strip_suffix('d').map(|days| days.trim_end().replace('_', "")) {
+            Some(days) if super::is_number(&days) => {
+                days.parse().ok().and_then(|days| DAY.checked_mul(days)).ok_or_else(too_long)?
+            }
+            Some(_) => return Err(wrong()),
+            None => match super::duration::parse(text) {
+                Ok(kept) => kept,
+                Err(reason) if reason.starts_with("too long") => return Err(too_long()),
+                Err(_) => return Err(wrong()),
+            },
+        };
+        if kept > LONGEST {
+            return Err(too_long());
+        }
         if kept < DAY { Err(wrong()) } else { Ok(Some(kept)) }
     }
 
