@@ -1,5 +1,6 @@
 //! Wires the services to their log, store and catalog, and runs them in this process.
 
+mod clock;
 mod health;
 mod http;
 mod listen;
@@ -66,6 +67,11 @@ pub enum ServeError {
          partitions = {stored}, or `auto`"
     )]
     Partitions { stored: u32, asked: u32 },
+    #[error(
+        "this machine's clock shows {now}, which cannot be right; set it, best by NTP, and start again: what is \
+         stored would stay dated by it for good"
+    )]
+    Clock { now: String },
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("metrics cannot be set up: {0}")]
@@ -125,12 +131,14 @@ pub async fn run(settings: Settings, ready: impl FnOnce(SocketAddr)) -> Result<(
 /// Starts the server and returns once it takes requests.
 pub async fn start(settings: Settings) -> Result<Running, ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    clock::refuse_impossible(clock.now_us())?;
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::default());
     let prometheus = metrics::recorder()?;
     outlive_file_limit();
     // Before anything is opened: the parts hold files, each run of the identity index one.
     let limits = listen::within_descriptors(services::listener(&settings));
     let parts = parts::open(&settings, &clock, &entropy).await?;
+    clock::warn_if_log_is_ahead(clock.now_us(), &*parts.catalog.listing().await?);
     if let Some(path) = std::env::var_os("WEIR_PHASE_FILE") {
         let path = std::path::PathBuf::from(path);
         weir_log::phase::install(&path)
