@@ -1,6 +1,7 @@
 //! Takes a request's body off the wire, whatever the transport: never more of it than is allowed, never
 //! for longer, and reserved as it comes.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -89,9 +90,7 @@ async fn read(
     let mut joined: Option<BytesMut> = None;
     let mut len = 0_usize;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            IngestError::Body(format!("the body broke off after {len} bytes: {error}; send it again"))
-        })?;
+        let frame = frame.map_err(|error| IngestError::Body(broken_off(len, &error)))?;
         let Ok(piece) = frame.into_data() else { continue };
         len = len.saturating_add(piece.len());
         if len > bytes_max {
@@ -112,4 +111,20 @@ async fn read(
         }
     }
     Ok(joined.map_or(first, BytesMut::freeze))
+}
+
+/// Why a body did not come whole. Bytes that are no HTTP would not be any at a second try either.
+fn broken_off(len: usize, error: &axum::Error) -> String {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref::<std::io::Error>()
+            && matches!(io.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData)
+        {
+            return format!(
+                "the body's chunked transfer coding is broken after {len} bytes of it: {io}; mend what sends it"
+            );
+        }
+        cause = inner.source();
+    }
+    format!("the body broke off after {len} bytes: {error}; send it again")
 }

@@ -119,6 +119,23 @@ async fn a_body_that_breaks_off_is_refused() {
     assert!(edge.log.records().is_empty());
 }
 
+#[tokio::test]
+async fn a_body_in_broken_chunks_is_not_asked_for_again() {
+    let edge = Edge::new();
+    let detail = async |error: std::io::Error| {
+        let body = Body::from_stream(stream::iter([Ok(vec![b' '; 7]), Err(error)]));
+        let problem = edge.post_as(ONE, body).await.problem(400, "invalid-body");
+        problem["detail"].as_str().unwrap().to_owned()
+    };
+    let broken = detail(std::io::Error::new(std::io::ErrorKind::InvalidInput, "Invalid chunk body CR")).await;
+    assert_eq!(
+        broken,
+        "validation error: the body's chunked transfer coding is broken after 7 bytes of it: Invalid chunk body CR; mend what sends it"
+    );
+    let gone = detail(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "early")).await;
+    assert!(gone.contains("the body broke off after 7 bytes") && gone.ends_with("send it again"), "{gone}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
     let edge = Edge::new();

@@ -44,8 +44,15 @@ async fn version() -> impl IntoResponse {
 
 async fn not_found(request: Request) -> Response {
     if is_grpc(request.headers()) {
-        let headers = [("content-type", "application/grpc"), ("grpc-status", "12")];
-        return headers.into_response();
+        let sentence = format!("there is no service or method {}", shortened(request.uri().path()));
+        let status = tonic::Status::unimplemented(sentence);
+        return status.into_http::<axum::body::Body>();
+    }
+    if request.method() == http::Method::CONNECT {
+        // Its target is another host, not a path of this one.
+        let target = request.uri().to_string();
+        let sentence = format!("CONNECT to {} is for proxies, and this server is none", shortened(&target));
+        return Problem::not_found(sentence).into_response();
     }
     Problem::not_found(format!("there is nothing at {}", shortened(request.uri().path()))).into_response()
 }
@@ -133,4 +140,43 @@ fn framework_problem(status: StatusCode, method: &http::Method, path: &str) -> P
 
 fn is_grpc(headers: &http::HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn asked(request: http::Request<axum::body::Body>) -> Response {
+        Router::new().fallback(not_found).oneshot(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_named() {
+        let empty = axum::body::Body::empty;
+        let request = http::Request::post("/weir.v1.Other/Ingest")
+            .header("content-type", "application/grpc")
+            .body(empty())
+            .unwrap();
+        let response = asked(request).await;
+        assert_eq!(response.headers()["grpc-status"], "12");
+        assert_eq!(response.headers()["content-type"], "application/grpc");
+        let message = response.headers()["grpc-message"].to_str().unwrap();
+        assert_eq!(message.replace("%20", " "), "there is no service or method /weir.v1.Other/Ingest");
+
+        let connect = http::Request::connect("example.org:443").body(empty()).unwrap();
+        let other = http::Request::get("/api/v2?x=1").body(empty()).unwrap();
+        let sentences = [
+            "not found error: CONNECT to example.org:443 is for proxies, and this server is none",
+            "not found error: there is nothing at /api/v2",
+        ];
+        for (request, sentence) in [connect, other].into_iter().zip(sentences) {
+            let response = asked(request).await;
+            assert_eq!(response.status(), StatusCode::NOT_FOUND);
+            let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+            let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(problem["detail"], sentence);
+        }
+    }
 }
