@@ -4,6 +4,7 @@
 use std::io::{ErrorKind, Read};
 
 use bytes::Bytes;
+use flate2::bufread::GzDecoder;
 use http::HeaderValue;
 
 use crate::budget::Reservation;
@@ -44,6 +45,10 @@ const SHOWN_CHARS_MAX: usize = 60;
 /// RFC 9659 lets senders of HTTP content use.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
+/// A gzip body may consist of several members, one behind the other, as compressors that work in parallel
+/// write them. An empty one has 20 bytes and takes as long to begin as many times that to decompress.
+pub(crate) const GZIP_MEMBERS_MAX: usize = 1_024;
+
 /// Bytes produced between two looks at the bounds.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -55,7 +60,7 @@ pub(crate) fn decode(
     reservation: &mut Reservation,
 ) -> Result<Bytes, IngestError> {
     match encoding {
-        Encoding::Gzip => collect(flate2::bufread::MultiGzDecoder::new(wire), "gzip", bytes_max, reservation),
+        Encoding::Gzip => collect(GzipMembers::new(wire), "gzip", bytes_max, reservation),
         Encoding::Zstd => {
             let mut decoder =
                 zstd::stream::read::Decoder::with_buffer(wire).map_err(|error| broken("zstd", &error))?;
@@ -90,7 +95,43 @@ fn collect(
     }
 }
 
+/// Reads one member after the other, and counts them.
+struct GzipMembers<'w> {
+    member: GzDecoder<&'w [u8]>,
+    begun: usize,
+}
+
+impl<'w> GzipMembers<'w> {
+    fn new(wire: &'w [u8]) -> Self {
+        Self { member: GzDecoder::new(wire), begun: 1 }
+    }
+}
+
+impl Read for GzipMembers<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let taken = self.member.read(into)?;
+            let rest = *self.member.get_ref();
+            if taken > 0 || into.is_empty() || rest.is_empty() {
+                return Ok(taken);
+            }
+            if self.begun >= GZIP_MEMBERS_MAX {
+                return Err(std::io::Error::other(TooManyMembers));
+            }
+            self.begun = self.begun.saturating_add(1);
+            self.member.reset(rest);
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("more than {GZIP_MEMBERS_MAX} members")]
+struct TooManyMembers;
+
 fn broken(name: &'static str, error: &std::io::Error) -> IngestError {
+    if error.get_ref().is_some_and(|inner| inner.is::<TooManyMembers>()) {
+        return IngestError::Members { members_max: GZIP_MEMBERS_MAX };
+    }
     let what = match error.kind() {
         ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
         _ => error.to_string(),

@@ -28,6 +28,12 @@ pub enum IngestError {
     /// Mend how the body is sent: it cannot be read to its end, or not decompressed.
     #[error("{0}")]
     Body(String),
+    /// Compress the body as one.
+    #[error(
+        "the body cannot be decompressed as gzip: it has more than {members_max} members; compress it as one, or \
+         as fewer"
+    )]
+    Members { members_max: usize },
     /// Send fewer events at once.
     #[error("{} has more than {bytes_max} bytes; send fewer events in one request", what.described())]
     TooLarge { what: TooMany, bytes_max: usize },
@@ -90,7 +96,7 @@ impl IngestError {
             Self::Invalid(_) => "invalid-event",
             Self::ContentType(_) => "invalid-content-type",
             Self::ContentEncoding(_) => "unsupported-content-encoding",
-            Self::Body(_) => "invalid-body",
+            Self::Body(_) | Self::Members { .. } => "invalid-body",
             Self::TooLarge { .. } => "body-too-large",
             Self::Timeout { .. } => "request-timeout",
             Self::LogUnavailable { .. } => "log-unavailable",
@@ -102,10 +108,11 @@ impl IngestError {
         }
     }
 
-    /// The bound that refused the request, by the name of its setting; None if it was not a bound.
+    /// The bound that refused the request, by the name of its setting if it is one; None if it was not a bound.
     pub fn limit(&self) -> Option<&'static str> {
         match self {
             Self::Invalid(invalid) => invalid.limit.map(EventLimit::name),
+            Self::Members { .. } => Some("gzip_members_max"),
             Self::TooLarge { .. } => Some("body_bytes_max"),
             Self::Timeout { .. } => Some("body_timeout"),
             Self::LogBehind { .. } => Some("log_queue_bytes"),
@@ -191,7 +198,9 @@ impl From<&IngestError> for Problem {
                 }
                 problem
             }
-            IngestError::ContentType(_) | IngestError::Body(_) => Problem::invalid(error.kind(), detail),
+            IngestError::ContentType(_) | IngestError::Body(_) | IngestError::Members { .. } => {
+                Problem::invalid(error.kind(), detail)
+            }
             IngestError::ContentEncoding(_) => {
                 Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error.kind(), detail)
             }
@@ -219,9 +228,10 @@ impl From<&IngestError> for Problem {
 impl From<&IngestError> for Status {
     fn from(error: &IngestError) -> Self {
         let code = match error {
-            IngestError::Invalid(_) | IngestError::ContentType(_) | IngestError::Body(_) => {
-                Code::InvalidArgument
-            }
+            IngestError::Invalid(_)
+            | IngestError::ContentType(_)
+            | IngestError::Body(_)
+            | IngestError::Members { .. } => Code::InvalidArgument,
             // What gRPC's compression rules ask for.
             IngestError::ContentEncoding(_) => Code::Unimplemented,
             IngestError::TooLarge { .. } => Code::ResourceExhausted,

@@ -55,6 +55,20 @@ fn several_members_are_one_body() {
 }
 
 #[test]
+fn a_body_of_too_many_members_is_refused_before_they_are_read() {
+    let one = encode(b"1", Encoding::Gzip);
+    let most = one.repeat(GZIP_MEMBERS_MAX);
+    assert_eq!(decode_within(&most, Encoding::Gzip, 10_000).unwrap(), "1".repeat(GZIP_MEMBERS_MAX));
+    let members = Err(IngestError::Members { members_max: GZIP_MEMBERS_MAX });
+    assert_eq!(decode_within(&[most, one].concat(), Encoding::Gzip, 10_000), members);
+    // Empty ones too. A body that is broken further on shows that nothing behind the bound is looked at.
+    let empty = encode(b"", Encoding::Gzip);
+    assert_eq!(decode_within(&empty.repeat(GZIP_MEMBERS_MAX), Encoding::Gzip, 10_000).unwrap(), &b""[..]);
+    let wire = [empty.repeat(GZIP_MEMBERS_MAX), b"nonsense".to_vec()].concat();
+    assert_eq!(decode_within(&wire, Encoding::Gzip, 10_000), members);
+}
+
+#[test]
 fn every_truncation_is_refused() {
     for encoding in ENCODINGS {
         let wire = encode(&text(2_000), encoding);
