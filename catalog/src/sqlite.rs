@@ -18,6 +18,7 @@ mod revisions;
 mod segments;
 mod snapshot;
 mod swap;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -121,6 +122,7 @@ impl SqliteCatalog {
             let database = Database::new(storage, path, options, Access::ReadWrite);
             database.probe().await?;
             let installation = prepare_tables(&database, clock.now_us(), entropy.as_ref()).await?;
+            database.tally.belongs_to(installation.id);
             // Reads the listing, so that a damaged one is found at start and not by the first query.
             database.snapshot().await?;
             Ok(Self { database: Arc::new(database), installation })

@@ -44,7 +44,7 @@ pub(super) async fn commit(database: &Database, mut commit: Commit) -> Result<Co
     let moved = read_back(&mut tx, &commit).await?;
     let committed = tx.commit().await;
     let listed = listing::as_listed(commit.segments, commit.writer, commit.now_us);
-    writing.settle(committed, before.with_flush(moved, listed))?;
+    writing.settle(committed, before.with_flush(moved, listed)).await?;
     Ok(CommitOutcome::Committed)
 }
 

@@ -13,8 +13,9 @@ use tokio::sync::{Mutex, MutexGuard};
 use tracing::Instrument as _;
 
 use super::snapshot::{self, Snapshot};
+use super::tally::{self, Tally};
 use super::{SqliteOptions, Storage};
-use super::{file, migrations};
+use super::{file, installation, migrations};
 use crate::CatalogError;
 
 /// What may be done with the file.
@@ -35,6 +36,7 @@ pub(super) struct Database {
     read: Mutex<Side>,
     /// None from a failed COMMIT, whose outcome is unknown, until the truth has been read again.
     published: ArcSwapOption<Snapshot>,
+    pub(super) tally: Arc<Tally>,
 }
 
 /// A connection, made when it is first needed and again after a failure.
@@ -43,6 +45,8 @@ struct Side {
     connection: Option<SqliteConnection>,
     /// The last transaction could not even begin, whatever the reason is.
     refused: bool,
+    /// The number that the transaction under way gives the database.
+    counted: u64,
     closed: bool,
     journal: Journal,
 }
@@ -72,6 +76,7 @@ pub(super) struct Writing<'a> {
 impl Database {
     pub(super) fn new(storage: Storage, path: PathBuf, options: SqliteOptions, access: Access) -> Self {
         Self {
+            tally: Arc::new(Tally::new(storage.disk.clone(), &path)),
             storage,
             path,
             options,
@@ -88,9 +93,30 @@ impl Database {
         let left = file::has_beside(&self.storage.disk, &self.path, "-wal");
         let plain = self.plain().read_only(left);
         let mut connection = plain.connect().await.map_err(failed("open"))?;
-        let checked = migrations::check_startable(&mut connection, &self.path.display().to_string()).await;
+        let startable = migrations::check_startable(&mut connection, &self.path.display().to_string()).await;
+        let checked = match startable {
+            Ok(()) => self.check_tally(&mut connection).await,
+            refused => refused,
+        };
         connection.close().await.map_err(failed("close"))?;
         checked
+    }
+
+    /// Refuses a database that lacks commits which were acknowledged.
+    pub(super) async fn check_tally(&self, connection: &mut SqliteConnection) -> Result<(), CatalogError> {
+        // The file first: it never says more than the database of the same moment.
+        let Some(noted) = tally::read(&self.storage.disk, &self.path)? else { return Ok(()) };
+        let mut committed = 0;
+        if migrations::is_catalog(connection, &self.path.display().to_string()).await? {
+            if installation::read(connection).await?.id != noted.installation {
+                return Ok(());
+            }
+            committed = user_version(connection).await?;
+        }
+        if committed < noted.committed {
+            return Err(tally::lost(&self.path, noted.committed, committed));
+        }
+        Ok(())
     }
 
     /// Refuses what cannot be written to, before any setting of ours is.
@@ -293,6 +319,12 @@ impl Side {
     }
 }
 
+/// The number of transactions that were committed.
+async fn user_version(connection: &mut SqliteConnection) -> Result<u64, CatalogError> {
+    let version: i64 = scalar(connection, "PRAGMA user_version").await?;
+    Ok(u64::try_from(version).unwrap_or(0))
+}
+
 fn unconnected() -> CatalogError {
     CatalogError::Database { context: "connect", reason: "there is no connection to the database".to_owned() }
 }
@@ -306,15 +338,23 @@ impl Writing<'_> {
     /// A transaction that is dropped without a commit is rolled back before the next one begins, or its
     /// connection is given up.
     pub(super) async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>, CatalogError> {
-        let Side { connection, refused, .. } = &mut *self.side;
+        let Side { connection, refused, counted, .. } = &mut *self.side;
         let begun = connection.as_mut().ok_or_else(unconnected)?.begin_with("BEGIN IMMEDIATE").await;
         *refused = begun.is_err();
-        begun.map_err(failed("begin"))
+        let mut tx = begun.map_err(failed("begin"))?;
+        // SQLite keeps 32 bits of it; whoever comes to the end of them is no longer warned.
+        *counted = user_version(&mut tx).await?.saturating_add(1).min(i32::MAX as u64);
+        let count = format!("PRAGMA user_version = {counted}");
+        sqlx::query(sqlx::AssertSqlSafe(count))
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("count a transaction"))?;
+        Ok(tx)
     }
 
     /// Makes a committed transaction visible. After a COMMIT that failed nobody knows what the file
     /// holds, so the connection and the kept state are dropped and read again by who comes next.
-    pub(super) fn settle(
+    pub(super) async fn settle(
         mut self,
         committed: Result<(), sqlx::Error>,
         next: impl Into<Arc<Snapshot>>,
@@ -324,7 +364,12 @@ impl Writing<'_> {
                 let next = next.into();
                 next.measure();
                 self.database.published.store(Some(next));
-                Ok(())
+                let (tally, counted) = (Arc::clone(&self.database.tally), self.side.counted);
+                let noted = tokio::task::spawn_blocking(move || tally.note(counted)).await;
+                noted.map_err(|error| CatalogError::Database {
+                    context: "note a commit",
+                    reason: error.to_string(),
+                })
             }
             Err(error) => {
                 self.side.connection = None;

@@ -56,7 +56,7 @@ pub(super) async fn ensure(
     .map_err(failed("open the first epoch"))?;
     let opened = all(&mut tx).await?;
     let committed = tx.commit().await;
-    writing.settle(committed, snapshot)?;
+    writing.settle(committed, snapshot).await?;
     opened.into_iter().next_back().ok_or_else(|| CatalogError::Database {
         context: "open the first epoch",
         reason: "the row is not there after its insert".to_owned(),

@@ -50,7 +50,7 @@ pub(super) async fn raise(
         return Err(damaged("floors", &format!("the floor of `{namespace}` reads back otherwise")));
     }
     let committed = tx.commit().await;
-    writing.settle(committed, before.with_floors(revision, floors))?;
+    writing.settle(committed, before.with_floors(revision, floors)).await?;
     Ok(asked)
 }
 

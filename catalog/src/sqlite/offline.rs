@@ -33,6 +33,7 @@ impl SqliteCatalog {
         let installation = database
             .read(async |connection| {
                 migrations::check_newest(connection, &shown).await?;
+                database.check_tally(connection).await?;
                 installation::read(connection).await
             })
             .await?;

@@ -59,7 +59,7 @@ pub(super) async fn create_meter(
     let living = meters::living(&mut tx).await?;
     check_living(&living, &created)?;
     let committed = tx.commit().await;
-    writing.settle(committed, before.with_meters(revision, living))?;
+    writing.settle(committed, before.with_meters(revision, living)).await?;
     Ok(created)
 }
 
@@ -104,7 +104,7 @@ pub(super) async fn update_meter(
     let living = meters::living(&mut tx).await?;
     check_living(&living, &changed)?;
     let committed = tx.commit().await;
-    writing.settle(committed, before.with_meters(revision, living))?;
+    writing.settle(committed, before.with_meters(revision, living)).await?;
     Ok(Some(changed))
 }
 
@@ -132,7 +132,7 @@ pub(super) async fn delete_meter(
         return Err(damaged("meters", &format!("meter {} lives on after its end", meter.id)));
     }
     let committed = tx.commit().await;
-    writing.settle(committed, before.with_meters(revision, living))?;
+    writing.settle(committed, before.with_meters(revision, living)).await?;
     Ok(true)
 }
 

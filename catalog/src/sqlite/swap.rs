@@ -50,7 +50,7 @@ pub(super) async fn swap(database: &Database, mut swap: Swap) -> Result<SwapOutc
     read_back(&mut tx, &swap).await?;
     let committed = tx.commit().await;
     let added = listing::as_listed(swap.add, swap.writer, swap.now_us);
-    writing.settle(committed, before.with_swap(removed, swap.now_us, added))?;
+    writing.settle(committed, before.with_swap(removed, swap.now_us, added)).await?;
     Ok(SwapOutcome::Swapped)
 }
 
@@ -70,7 +70,7 @@ pub(super) async fn forget(database: &Database, before_us: i64) -> Result<Vec<Se
     }
     let committed = tx.commit().await;
     let ids = forgotten.iter().map(|segment| segment.new.segment).collect();
-    writing.settle(committed, before.with_forgotten(&ids))?;
+    writing.settle(committed, before.with_forgotten(&ids)).await?;
     forgotten.sort_by(|a, b| order(a).cmp(&order(b)));
     Ok(forgotten)
 }

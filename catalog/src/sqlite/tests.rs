@@ -148,7 +148,7 @@ async fn a_commit_that_took_effect_after_all_is_seen() {
     let writing = catalog.database.writing().await.unwrap();
     // Another connection has done what this one's COMMIT is said to have failed at.
     let (snapshot, doubt) = (writing.snapshot(), sqlx::Error::WorkerCrashed);
-    assert!(writing.settle(Err(doubt), snapshot).is_err());
+    assert!(writing.settle(Err(doubt), snapshot).await.is_err());
     twin.commit(flush(1, 0)).await.unwrap();
     let listing = catalog.listing().await.unwrap();
     assert_eq!((listing.frontier(0, 0), listing.segments.len()), (1, 1));

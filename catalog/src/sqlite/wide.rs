@@ -43,7 +43,7 @@ pub(super) async fn note(
     .map_err(failed("note a wide meter"))?;
     let noted = all(&mut tx).await?;
     let committed = tx.commit().await;
-    writing.settle(committed, before.with_wide(noted))
+    writing.settle(committed, before.with_wide(noted)).await
 }
 
 pub(super) async fn all(

@@ -31,7 +31,7 @@ pub(super) async fn open(
         .await
         .map_err(failed("open a writer"))?;
     let committed = tx.commit().await;
-    writing.settle(committed, snapshot)
+    writing.settle(committed, snapshot).await
 }
 
 pub(super) async fn close(database: &Database, writer: WriterId, now_us: i64) -> Result<(), CatalogError> {
@@ -50,7 +50,7 @@ pub(super) async fn close(database: &Database, writer: WriterId, now_us: i64) ->
         .await
         .map_err(failed("close a writer"))?;
     let committed = tx.commit().await;
-    writing.settle(committed, snapshot)
+    writing.settle(committed, snapshot).await
 }
 
 pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<OpenWriter>, CatalogError> {

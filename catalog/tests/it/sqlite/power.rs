@@ -6,6 +6,7 @@ mod damage;
 mod faults;
 mod held;
 mod history;
+mod rollback;
 mod start;
 mod weak;
 

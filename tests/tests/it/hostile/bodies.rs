@@ -80,9 +80,9 @@ pub(super) fn table() -> Table {
         row("an unknown or doubled encoding")
             .http("415 `unsupported-content-encoding`", &["gzip", "zstd"], vec![encoded("br", batch.clone()), encoded("deflate", batch.clone()), encoded("gzip, gzip", gzip(&gzip(&batch))), encoded("zstd,gzip", batch.clone())])
             .grpc("UNIMPLEMENTED", &["gzip", "zstd"], vec![compressed("snappy", &two), compressed("gzip,gzip", &two)]),
-        row("a compressed body that is cut off or broken")
-            .http(BROKEN, &["cannot be decompressed"], [gzip(&batch), vec![]].iter().flat_map(|b| if b.is_empty() { vec![b.clone(), batch.clone()] } else { cut(b).to_vec() }).map(|b| encoded("gzip", b)).chain(cut(&zstd(&batch)).map(|b| encoded("zstd", b))).collect())
-            .grpc(ARGUMENT, &["cannot be decompressed"], cut(&gzip(&two)).iter().map(|b| compressed("gzip", b)).chain(cut(&zstd(&two)).iter().map(|b| compressed("zstd", b))).chain([compressed("gzip", &two)]).collect()),
+        row("a compressed body that is cut off or broken, or of over 1,024 gzip members")
+            .http(BROKEN, &["cannot be decompressed"], [gzip(&batch), vec![]].iter().flat_map(|b| if b.is_empty() { vec![b.clone(), batch.clone()] } else { cut(b).to_vec() }).chain([gzip(b"").repeat(100_000)]).map(|b| encoded("gzip", b)).chain(cut(&zstd(&batch)).map(|b| encoded("zstd", b))).collect())
+            .grpc(ARGUMENT, &["cannot be decompressed"], cut(&gzip(&two)).iter().map(|b| compressed("gzip", b)).chain(cut(&zstd(&two)).iter().map(|b| compressed("zstd", b))).chain([compressed("gzip", &two), compressed("gzip", &gzip(b"").repeat(100_000))]).collect()),
         row("a message marked as compressed without an encoding, or otherwise")
             .grpc(ARGUMENT, &["gRPC message"], vec![with_body(framed(1, &two)), with_body(framed(7, &two)), GrpcRequest { encoding: Some("identity"), ..with_body(framed(1, &two)) }]),
         row("a gzip or zstd bomb")
@@ -93,7 +93,7 @@ pub(super) fn table() -> Table {
             .grpc(EXHAUSTED, &["16777216 bytes"], vec![message(&bomb), with_body(vec![0, 0xff, 0xff, 0xff, 0xff, 1]), with_body(vec![0, 1, 0, 0, 1])]),
         row("an unknown path or method")
             .http("404 `not-found`", &["/api/v1/event"], vec![HttpRequest { path: "/api/v1/event", ..post(BATCH, &batch[..]) }, HttpRequest { path: "/api/v1/events/", ..post(BATCH, &batch[..]) }])
-            .grpc("UNIMPLEMENTED", &[], vec![GrpcRequest { path: "/weir.v1.IngestService/Other", ..protos(vec![]) }, GrpcRequest { path: "/weir.v1.Other/Ingest", ..protos(vec![]) }]),
+            .grpc("UNIMPLEMENTED", &["Other"], vec![GrpcRequest { path: "/weir.v1.IngestService/Other", ..protos(vec![]) }, GrpcRequest { path: "/weir.v1.Other/Ingest", ..protos(vec![]) }]),
         row("an HTTP method that is not allowed")
             .http("405 `method-not-allowed`", &["/api/v1/events"], ["PUT", "DELETE", "PATCH"].iter().map(|method| HttpRequest { method, ..post(BATCH, &batch[..]) }).collect()),
     ]
