@@ -302,9 +302,8 @@ async fn requests_taken_back_at_once_end_the_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_streams_that_never_end_hold_little() {
-    let target =
-        Target::start(&["--body-timeout", "2s", "--buffered-bytes-max", "8 MiB", "--streams-max", "50"])
-            .await;
+    let bounds = ["--body-bytes-max", "2 MiB", "--buffered-bytes-max", "8 MiB", "--streams-max", "50"];
+    let target = Target::start(&[&["--body-timeout", "2s"], &bounds[..]].concat()).await;
     others_are_served(&target, "warm").await;
     let (stored, before) = (target.stored().await, resident(&target));
     // Each stream would like to leave a megabyte behind, over HTTP and over gRPC.
@@ -382,8 +381,18 @@ async fn what_has_no_room_is_told_to_come_back() {
     assert!(behind, "nobody had to wait for the disk");
     assert_eq!(target.stored().await, taken);
 
-    // Every body is larger than what may be held.
-    let target = Target::start(&["--buffered-bytes-max", "1 KiB"]).await;
+    // Four clients that never finish hold all that may be held.
+    let flags = ["--body-bytes-max", "8 KiB", "--event-bytes-max", "8 KiB", "--buffered-bytes-max", "28 KiB"];
+    let target = Target::start(&flags).await;
+    let held: Vec<_> = (0..4)
+        .map(|_| {
+            let mut stream = connect(&target);
+            stream.write_all(head("content-length: 7001\r\n").as_bytes()).unwrap();
+            stream.write_all(&[b' '; 7_000]).unwrap();
+            stream
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let body = format!("[{}]", vec![good("1"); 20].join(","));
     let reply = target.api.post("/api/v1/events", BATCH, body).await;
     assert_eq!(reply.json().text("type"), "urn:weir:problem:overloaded");
@@ -392,6 +401,8 @@ async fn what_has_no_room_is_told_to_come_back() {
     assert_eq!((&*answer.code, &answer.headers["retry-after"]), ("UNAVAILABLE", &"1".parse().unwrap()));
     assert!(answer.message.contains("again in 1 s"), "{answer:?}");
     assert!(answer.headers.contains_key("grpc-status-details-bin"), "{answer:?}");
+    drop(held);
+    tokio::time::sleep(Duration::from_millis(500)).await;
     target.api.post("/api/v1/events", SINGLE, good("1")).await.expect(204);
     assert_eq!(target.stored().await, 1);
 }
