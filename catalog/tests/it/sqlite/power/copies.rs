@@ -29,7 +29,8 @@ async fn a_copy_is_whole_or_has_no_name() {
         machine.disk.cut_after(cut);
         let copied = catalog.copy_to(target).await;
         let last = !machine.disk.is_cut();
-        for seed in 0..2 {
+        // What was answered is cut more often: a name that was not synced survives now and then.
+        for seed in 0..if last { 20 } else { 2 } {
             let after = machine.reboot(seed);
             if copied.is_err() && after.disk.contents(target).is_err() {
                 continue;
