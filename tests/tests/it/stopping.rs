@@ -30,6 +30,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Over HTTP and over gRPC.
 const CLIENTS: usize = 5;
+/// Clients that may meet the listener's end.
+const RESET_MAX: usize = 2;
 
 /// Events of one name; the meter groups by it.
 fn batch(name: &str) -> Vec<String> {
@@ -209,10 +211,10 @@ async fn asked_to_stop_it_answers_everybody_and_keeps_what_it_acknowledged() {
         told.refused.len(),
         told.unclear.len()
     );
-    // Whoever waits when told to come again hears a clear word each time: taken, come again, or nobody there.
-    // One that does not may still connect in the instant between the last connection that is accepted and the
-    // end of the listener; the kernel resets that one, and nothing in HTTP could tell it more.
-    assert!(told.unclear.is_empty(), "{:?}", told.unclear);
+    // Whoever waits when told to come again hears a clear word: taken, come again, or nobody there. Only one who
+    // connects in the very instant between the last connection that is accepted and the end of the listener is
+    // reset by the kernel, and nothing in HTTP could tell it more: a client or two, where it was many.
+    assert!(told.unclear.len() <= RESET_MAX, "{:?}", told.unclear);
     if slow_status == "204" { &mut told.taken } else { &mut told.refused }.push("slow".to_owned());
     expect_kept(&options, &told, "stopped").await;
 }
