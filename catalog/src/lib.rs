@@ -24,6 +24,9 @@ pub enum CatalogError {
     /// The request contradicts what is stored; change the request.
     #[error("{0}")]
     Conflict(String),
+    /// There are as many of something as the setting allows.
+    #[error("{detail}")]
+    Full { setting: &'static str, detail: String },
     #[error("{0}")]
     NotFound(String),
     /// The catalog is of another installation, of a newer format, or damaged.

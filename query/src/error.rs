@@ -147,16 +147,12 @@ impl From<QueryError> for Problem {
 impl From<CatalogError> for QueryError {
     fn from(error: CatalogError) -> Self {
         match error {
-            // The catalog has no kind of its own for what is full, but says which setting to raise. At the end
-            // of the sentence stands nothing that a client could have sent, such as a slug.
-            CatalogError::Conflict(detail) if detail.ends_with("raise `meters_ever_max`") => {
-                Self::OverLimit {
-                    limit: "meters_ever_max",
-                    status: StatusCode::CONFLICT,
-                    kind: "too-many-meters",
-                    detail,
-                }
-            }
+            CatalogError::Full { setting, detail } => Self::OverLimit {
+                limit: setting,
+                status: StatusCode::CONFLICT,
+                kind: "too-many-meters",
+                detail,
+            },
             CatalogError::Conflict(detail) => Self::Conflict(detail),
             CatalogError::NotFound(detail) => Self::NotFound(detail),
             CatalogError::Unusable(reason) => Self::Internal { context: "catalog", reason },

@@ -38,8 +38,6 @@ pub struct QueryOptions {
     pub body_wait: Duration,
     /// How long a client may read nothing of a large answer before it is thrown away.
     pub unread_wait: Duration,
-    /// Meters of a namespace. The catalog holds to it; here it is told first.
-    pub meters_max: u64,
 }
 
 impl Default for QueryOptions {
@@ -61,7 +59,6 @@ impl Default for QueryOptions {
             body_bytes_max: 1 << 20,
             body_wait: Duration::from_secs(10),
             unread_wait: Duration::from_secs(30),
-            meters_max: 1_000,
         }
     }
 }

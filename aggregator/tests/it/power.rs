@@ -7,13 +7,14 @@
 //! kind of place, has to be found out: else that sync is not needed, or this test does not see it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio_util::sync::CancellationToken;
-use weir_aggregator::{Parts, Service};
+use weir_aggregator::{Parts, Service, Step};
 use weir_files::simulated::{Effect, Operation, Rule, SimulatedDisk};
 use weir_meter::{Aggregation, MeterId, Namespace};
 
@@ -109,15 +110,16 @@ async fn history(seed: u64, lie: Option<Rule>) -> Result<Seen, String> {
     world.options.identities_in_memory = random.random_range(4..40);
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let mut seen = Seen::default();
+    let merges = AtomicU64::new(0);
     for life in 0..LIVES {
         let disk = world.simulated();
         if let Some(lie) = &lie {
             disk.add_rule(lie.clone());
         }
         disk.cut_after(random.random_range(1..900));
-        let lived = live(&world, &ledger, seed * 100 + life as u64);
+        let lived = live(&world, &ledger, &merges, seed * 100 + life as u64);
         match tokio::time::timeout(LIFE_LIMIT, lived).await {
-            Ok(Ok(merges)) => seen.merges += merges,
+            Ok(Ok(())) => {}
             // Without power everything may fail, and with it nothing.
             Ok(Err(_)) if disk.is_cut() => {}
             Ok(Err(broken)) => return Err(format!("life {life}: {broken}")),
@@ -134,13 +136,19 @@ async fn history(seed: u64, lie: Option<Rule>) -> Result<Seen, String> {
     let judged = judge(&parts, &ledger).await;
     close(parts).await;
     seen.acknowledged = ledger.acknowledged.len() as u64;
+    seen.merges = merges.into_inner();
     judged.map(|()| seen)
 }
 
 /// A process from its start until the power goes or its clients have sent all they wanted.
-async fn live(world: &World, ledger: &Arc<Mutex<Ledger>>, seed: u64) -> Result<u64, String> {
+async fn live(
+    world: &World,
+    ledger: &Arc<Mutex<Ledger>>,
+    merges: &AtomicU64,
+    seed: u64,
+) -> Result<(), String> {
     let parts = world.try_open().await?;
-    let lived = live_with(world, &parts, ledger, seed).await;
+    let lived = live_with(world, &parts, ledger, merges, seed).await;
     close(parts).await;
     lived
 }
@@ -149,8 +157,9 @@ async fn live_with(
     world: &World,
     parts: &Parts,
     ledger: &Arc<Mutex<Ledger>>,
+    merges: &AtomicU64,
     seed: u64,
-) -> Result<u64, String> {
+) -> Result<(), String> {
     listed_is_there(parts).await?;
     let known: BTreeSet<u128> =
         parts.catalog.live_meters().await.map_err(told)?.1.iter().map(|meter| meter.id.0).collect();
@@ -175,13 +184,13 @@ async fn live_with(
     }
     let disk = world.simulated();
     let ended = async {
-        let merges = maintain_until(world, parts, &clients).await?;
+        maintain_until(world, parts, &clients, merges).await?;
         for client in &mut clients {
             client.await.map_err(told)?;
         }
         stop.cancel();
         (&mut running).await.map_err(told)?.map_err(told)?;
-        Ok(merges)
+        Ok(())
     };
     tokio::select! {
         ended = ended => ended,
@@ -202,22 +211,24 @@ async fn until_cut(disk: &SimulatedDisk) {
     }
 }
 
-/// Step by step, until no client sends any more.
+/// Step by step, until no client sends any more and nothing is left to do. What was merged before the
+/// power went is counted too.
 async fn maintain_until(
     world: &World,
     parts: &Parts,
     clients: &[tokio::task::JoinHandle<()>],
-) -> Result<u64, String> {
+    merges: &AtomicU64,
+) -> Result<(), String> {
     let mut maintenance = world.try_maintenance(parts).await?;
-    let mut merges = 0;
-    while clients.iter().any(|client| !client.is_finished()) {
+    loop {
+        let silent = clients.iter().all(tokio::task::JoinHandle::is_finished);
         match maintenance.step().await.map_err(told)? {
-            weir_aggregator::Step::Idle => tokio::time::sleep(Duration::from_millis(1)).await,
-            weir_aggregator::Step::Compacted { .. } => merges += 1,
+            Step::Idle if silent => return Ok(()),
+            Step::Idle => tokio::time::sleep(Duration::from_millis(1)).await,
+            Step::Compacted { .. } => _ = merges.fetch_add(1, Ordering::Relaxed),
             _ => {}
         }
     }
-    Ok(merges)
 }
 
 /// Sends batches, some of them again: after an answer got lost that is what clients do.

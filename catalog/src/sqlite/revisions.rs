@@ -161,16 +161,19 @@ async fn check_room(
     let (living, ever) = meters::count(tx, namespace).await?;
     let living_max = database.options.living_meters_max;
     if wanted == Room::Meter && living >= living_max {
-        return Err(CatalogError::Conflict(format!(
-            "namespace `{namespace}` has {living} meters, and {living_max} is the most; delete one first"
-        )));
+        let detail = format!(
+            "namespace `{namespace}` has {living} meters, and {living_max} is the most; delete one that is not \
+             needed any more"
+        );
+        return Err(CatalogError::Full { setting: "meters_max", detail });
     }
     let ever_max = database.options.meters_ever_max;
     if ever >= ever_max {
-        return Err(CatalogError::Conflict(format!(
+        let detail = format!(
             "namespace `{namespace}` has had {ever} meters, deleted ones included and each change of a \
              group-by counted as one, and {ever_max} is the most; ask the operator to raise `meters_ever_max`"
-        )));
+        );
+        return Err(CatalogError::Full { setting: "meters_ever_max", detail });
     }
     Ok(())
 }

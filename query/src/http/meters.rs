@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use weir_catalog::Listing;
 use weir_meter::time::format_utc;
-use weir_meter::{Meter, MeterId, Namespace};
+use weir_meter::{Meter, MeterId};
 use weir_proto::Problem;
 
 use super::body::json_body;
@@ -56,7 +56,6 @@ pub(super) async fn create(
     let create: MeterCreate = read_object(&body, "a meter")?;
     check_members(&body, &MEMBERS)?;
     let draft = create.draft()?;
-    check_room(&service, &namespace).await?;
     let now_us = service.parts.clock.now_us();
     let id = new_id(now_us, service.parts.entropy.random_u128());
     let meter =
@@ -73,24 +72,6 @@ pub(super) async fn read(
     let Path(id_or_slug) = meter?;
     let meter = find_meter(&service, &namespace, &id_or_slug).await?;
     Ok(Json(MeterBody::new(&meter, &*listing(&service).await?)))
-}
-
-/// The catalog holds to the bound too, but only here it has a name of its own.
-async fn check_room(service: &QueryService, namespace: &Namespace) -> Result<(), QueryError> {
-    let (_, living) = service.parts.catalog.live_meters().await?;
-    let (count, most) =
-        (living.iter().filter(|meter| meter.namespace == *namespace).count(), service.options.meters_max);
-    if (count as u64) < most {
-        return Ok(());
-    }
-    Err(QueryError::OverLimit {
-        limit: "meters_max",
-        status: StatusCode::CONFLICT,
-        kind: "too-many-meters",
-        detail: format!(
-            "there are {count} meters, and {most} is the most; delete one that is not needed any more"
-        ),
-    })
 }
 
 async fn listing(service: &QueryService) -> Result<Arc<Listing>, QueryError> {

@@ -23,11 +23,11 @@ fn draft(slug: &str) -> MeterDraft {
     }
 }
 
-/// The catalog says which setting to raise; the same word in what a client sent is not taken for it.
+/// Each refusal names its setting; a slug of the same name is taken, and no limit.
 #[tokio::test]
 async fn what_has_been_too_often_is_told_from_what_is_taken() {
     let folder = tempfile::tempdir().unwrap();
-    let options = SqliteOptions { meters_ever_max: 2, ..SqliteOptions::default() };
+    let options = SqliteOptions { living_meters_max: 2, meters_ever_max: 3, ..SqliteOptions::default() };
     let catalog = catalog(folder.path(), options).await;
     let namespace = Namespace::default();
     let slug = "meters_ever_max";
@@ -42,6 +42,10 @@ async fn what_has_been_too_often_is_told_from_what_is_taken() {
         metadata: None,
         group_by: [(key.to_owned(), "$.k".to_owned())].into(),
     };
+    catalog.create_meter(&namespace, draft("second"), MeterId(4), 0).await.unwrap();
+    let living = catalog.create_meter(&namespace, draft("third"), MeterId(5), 0).await.unwrap_err();
+    assert_eq!(QueryError::from(living).limit(), Some("meters_max"));
+    catalog.delete_meter(&namespace, "second", 0).await.unwrap();
     catalog.update_meter(&namespace, slug, regrouped("a"), 0).await.unwrap().unwrap();
     let created = catalog.create_meter(&namespace, draft("other"), MeterId(3), 0).await.unwrap_err();
     let changed = catalog.update_meter(&namespace, slug, regrouped("b"), 0).await.unwrap_err();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::future::{join_all, try_join_all};
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
+use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use weir_tests::generate::Rng8;
 use weir_tests::grpc::{self, Client};
@@ -103,6 +104,10 @@ async fn at_once(api: &Api, grpc: &Client, batches: &[&[String]]) {
     }
 }
 
+fn options(folder: &TempDir) -> Options {
+    Options::new(&folder.path().join("data"), &[&FLAGS[..], &TELEMETRY].concat())
+}
+
 /// How many records met each fate since the server's start.
 async fn fate(server: &Server, fate: &str) -> u64 {
     Metrics::of(server).await.sum("weir_aggregator_records_total", &format!("fate=\"{fate}\"")) as u64
@@ -111,8 +116,7 @@ async fn fate(server: &Server, fate: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_way_a_batch_is_sent_again_it_counts_once() {
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    let options = Options::new(&data, &[&FLAGS[..], &TELEMETRY].concat());
+    let options = options(&folder);
     let mut server = options.start();
     let mut api = Api::new(&server.url);
     api.create_meter(&meter("count", Aggregation::Count, &[("event", "$.event")])).await;
@@ -147,7 +151,7 @@ async fn whatever_way_a_batch_is_sent_again_it_counts_once() {
     let values: u64 = (0..BATCH_EVENTS).sum::<u64>() * sent.len() as u64;
     assert_eq!(total(&ask_all(&api, "sum", "").await), values.to_string());
     server.stop();
-    maintenance::check(&data);
+    maintenance::check(&options.data);
 }
 
 /// Later ones of an identity, each with something else in it.
@@ -164,8 +168,7 @@ fn conflicting() -> [String; 4] {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_one_identity_the_first_content_counts_and_others_are_seen() {
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    let options = Options::new(&data, &[&FLAGS[..], &TELEMETRY].concat());
+    let options = options(&folder);
     let mut server = options.start();
     let mut api = Api::new(&server.url);
     api.create_meter(&meter("count", Aggregation::Count, &[])).await;
@@ -198,7 +201,7 @@ async fn of_one_identity_the_first_content_counts_and_others_are_seen() {
         assert!(fate(&server, "duplicate").await >= 2, "{restarted:?}");
     }
     server.stop();
-    maintenance::check(&data);
+    maintenance::check(&options.data);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

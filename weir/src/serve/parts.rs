@@ -26,9 +26,6 @@ const IDENTITY_WINDOW_S: u64 = 35 * 24 * 60 * 60;
 /// Runs of the identity index: a cache, which may be deleted while the server is stopped.
 const INDEX_FOLDER: &str = "index";
 
-/// What the log adds to an event: its hashes, its request and its namespace.
-const RECORD_OVERHEAD_BYTES_MAX: usize = 512;
-
 /// Everything at rest, opened.
 pub(super) struct Parts {
     pub(super) catalog: Arc<dyn Catalog>,
@@ -100,9 +97,7 @@ async fn open_beside(
         .with_queue_bytes_max(settings.log_queue_bytes);
     options.frontiers = frontiers;
     options.segment_bytes_max = settings.log_segment_bytes;
-    // Whatever ingest lets in must fit: the body's events and what the log adds to each.
-    let around_events = settings.batch_events_max.saturating_mul(RECORD_OVERHEAD_BYTES_MAX);
-    options.append_bytes_max = settings.body_bytes_max.saturating_add(around_events);
+    options.append_bytes_max = settings.append_bytes_max();
     let clock_of_log = Arc::clone(clock);
     let log = blocking(move || LocalLog::open(options, clock_of_log)).await?.map_err(refused_log)?;
     let entropy_of_store = Arc::clone(entropy);

@@ -108,7 +108,6 @@ pub(super) fn query(
         body_bytes_max: settings.query_body_bytes_max,
         body_wait: settings.query_body_wait,
         unread_wait: settings.query_unread_wait,
-        meters_max: settings.meters_max as u64,
     };
     let log = Arc::clone(&parts.log);
     let log_ends: Arc<LogEnds> = Arc::new(move || {

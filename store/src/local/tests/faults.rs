@@ -69,6 +69,13 @@ impl Base {
         store.merge(WRITER, merge).await.map(|new| vec![new])
     }
 
+    /// The bytes that a job brings on a disk without faults.
+    async fn expected(&self, job: Job) -> Vec<Vec<u8>> {
+        let simulated = disk_with(&self.files);
+        let new = self.run(job, &open_on(&simulated, 200).unwrap()).await.unwrap();
+        self.brought(&simulated, &new)
+    }
+
     /// The bytes of what a job brought; it left nothing else.
     fn brought(&self, simulated: &SimulatedDisk, new: &[NewSegment]) -> Vec<Vec<u8>> {
         let files = segment_files(simulated);
@@ -141,9 +148,7 @@ fn parts_of_reads_and_writes_are_continued() {
     block_on(async {
         let base = Base::new().await;
         for job in JOBS {
-            let simulated = disk_with(&base.files);
-            let new = base.run(job, &open_on(&simulated, 200).unwrap()).await.unwrap();
-            let expected = base.brought(&simulated, &new);
+            let expected = base.expected(job).await;
             let always = |operation| Rule { times: u64::MAX, ..nth(operation, 0, Effect::Short) };
             let now_and_then = |operation, n| nth(operation, n, Effect::Fail(ErrorKind::Interrupted));
             let mut rules =
@@ -168,9 +173,7 @@ fn a_full_disk_is_told_and_the_next_try_finds_its_room() {
     block_on(async {
         let base = Base::new().await;
         for job in JOBS {
-            let simulated = disk_with(&base.files);
-            let new = base.run(job, &open_on(&simulated, 200).unwrap()).await.unwrap();
-            let expected = base.brought(&simulated, &new);
+            let expected = base.expected(job).await;
             let needed: usize = expected.iter().map(Vec::len).sum();
             for step in 0..16 {
                 let room = (needed * step / 16) as u64;

@@ -29,6 +29,20 @@ pub(super) async fn filled(machine: &Machine) -> SqliteCatalog {
     catalog
 }
 
+/// The next process finds a commit that can be read and will never be on the disk.
+pub(super) async fn killed(seed: u64) -> Machine {
+    let machine = Machine::new(seed);
+    let killed = filled(&machine).await;
+    // The connection that only reads keeps the other one from mending the journal when it closes.
+    killed.writers().await.unwrap();
+    machine.disk.add_rule(rule(Operation::SyncFile, 0, 1, Effect::Fail(ErrorKind::Other)));
+    killed.commit(long(1, 1)).await.unwrap_err();
+    std::mem::forget(killed);
+    let next = machine.restart();
+    next.disk.clear_rules();
+    next
+}
+
 async fn frontier(catalog: &SqliteCatalog) -> u64 {
     catalog.listing().await.unwrap().frontier(0, 0)
 }
@@ -193,15 +207,7 @@ async fn nothing_is_built_on_a_journal_whose_sync_failed() {
     for skip in 0..8 {
         for operation in [Operation::Write, Operation::SyncFile, Operation::SetLen] {
             let what = format!("{operation:?} after {skip}");
-            let machine = Machine::new(skip);
-            let killed = filled(&machine).await;
-            // The connection that only reads keeps the other one from mending the journal when it closes.
-            killed.writers().await.unwrap();
-            machine.disk.add_rule(rule(Operation::SyncFile, 0, 1, Effect::Fail(ErrorKind::Other)));
-            killed.commit(long(1, 1)).await.unwrap_err();
-            std::mem::forget(killed);
-            let next = machine.restart();
-            next.disk.clear_rules();
+            let next = killed(skip).await;
             // Nor does the first try to mend it end well.
             next.disk.add_rule(rule(operation, skip, 1, Effect::Fail(ErrorKind::Other)));
             let catalog = match next.open().await {

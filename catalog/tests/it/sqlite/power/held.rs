@@ -12,7 +12,7 @@ use weir_catalog::{Catalog, CatalogError};
 use weir_files::simulated::{Effect, Operation};
 
 use super::Machine;
-use super::faults::{filled, goes_on, long, rule};
+use super::faults::{filled, goes_on, killed, long, rule};
 use crate::place::{at, writer};
 
 /// Nobody ends while this is waited for.
@@ -28,20 +28,6 @@ async fn reader(machine: &Machine) -> SqliteConnection {
         sqlx::query_scalar("SELECT count(*) FROM writers").fetch_one(&mut connection).await.unwrap();
     assert!(writers > 0);
     connection
-}
-
-/// The next process finds a commit that can be read and will never be on the disk.
-async fn killed(seed: u64) -> Machine {
-    let machine = Machine::new(seed);
-    let killed = filled(&machine).await;
-    // The connection that only reads keeps the other one from mending the journal when it closes.
-    killed.writers().await.unwrap();
-    machine.disk.add_rule(rule(Operation::SyncFile, 0, 1, Effect::Fail(ErrorKind::Other)));
-    killed.commit(long(1, 1)).await.unwrap_err();
-    std::mem::forget(killed);
-    let next = machine.restart();
-    next.disk.clear_rules();
-    next
 }
 
 #[tokio::test]
