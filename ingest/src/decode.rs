@@ -1,7 +1,11 @@
 //! Decompression of request bodies. A few kilobytes can stand for gigabytes (zstd reaches 32,000 to
-//! one), so the bound is inside the loop that decompresses: no byte beyond it is ever produced.
+//! one), so the bound is inside the loop that decompresses: no byte beyond it is ever produced. Others are
+//! made to cost work and to stand for nothing: what goes in is counted as well.
+
+mod wire;
 
 use std::io::{ErrorKind, Read};
+use std::sync::Weak;
 
 use bytes::Bytes;
 use flate2::bufread::GzDecoder;
@@ -9,6 +13,7 @@ use http::HeaderValue;
 
 use crate::budget::Reservation;
 use crate::error::{IngestError, TooMany};
+use wire::{Progress, Stop, Wire};
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,23 +54,32 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// write them. An empty one has 20 bytes and takes as long to begin as many times that to decompress.
 pub(crate) const GZIP_MEMBERS_MAX: usize = 1_024;
 
+/// How many bytes more a body may have compressed than not. Headers and checksums are a few; blocks without
+/// content, of which a megabyte holds hundreds of thousands, are not sent by anybody who means well. zstd takes
+/// in a block of 128 KiB before anything comes of it.
+pub(crate) const COMPRESSED_EXCESS_BYTES_MAX: usize = 256 * 1024;
+
 /// Bytes produced between two looks at the bounds.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Decompresses a whole body, at most `bytes_max` bytes of it, all of them reserved first.
+/// Decompresses a whole body, at most `bytes_max` bytes of it, all of them reserved first; breaks off once
+/// nobody is `waiting` for it.
 pub(crate) fn decode(
     wire: &[u8],
     encoding: Encoding,
     bytes_max: usize,
     reservation: &mut Reservation,
+    waiting: &Weak<()>,
 ) -> Result<Bytes, IngestError> {
+    let progress = Progress::new(waiting);
+    let wire = Wire::new(wire, &progress);
     match encoding {
-        Encoding::Gzip => collect(GzipMembers::new(wire), "gzip", bytes_max, reservation),
+        Encoding::Gzip => collect(progress.of(GzipMembers::new(wire)), "gzip", bytes_max, reservation),
         Encoding::Zstd => {
             let mut decoder =
                 zstd::stream::read::Decoder::with_buffer(wire).map_err(|error| broken("zstd", &error))?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|error| broken("zstd", &error))?;
-            collect(decoder, "zstd", bytes_max, reservation)
+            collect(progress.of(decoder), "zstd", bytes_max, reservation)
         }
     }
 }
@@ -97,12 +111,12 @@ fn collect(
 
 /// Reads one member after the other, and counts them.
 struct GzipMembers<'w> {
-    member: GzDecoder<&'w [u8]>,
+    member: GzDecoder<Wire<'w>>,
     begun: usize,
 }
 
 impl<'w> GzipMembers<'w> {
-    fn new(wire: &'w [u8]) -> Self {
+    fn new(wire: Wire<'w>) -> Self {
         Self { member: GzDecoder::new(wire), begun: 1 }
     }
 }
@@ -116,7 +130,7 @@ impl Read for GzipMembers<'_> {
                 return Ok(taken);
             }
             if self.begun >= GZIP_MEMBERS_MAX {
-                return Err(std::io::Error::other(TooManyMembers));
+                return Err(std::io::Error::other(Stop::Members));
             }
             self.begun = self.begun.saturating_add(1);
             self.member.reset(rest);
@@ -124,13 +138,13 @@ impl Read for GzipMembers<'_> {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("more than {GZIP_MEMBERS_MAX} members")]
-struct TooManyMembers;
-
 fn broken(name: &'static str, error: &std::io::Error) -> IngestError {
-    if error.get_ref().is_some_and(|inner| inner.is::<TooManyMembers>()) {
-        return IngestError::Members { members_max: GZIP_MEMBERS_MAX };
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Stop>()) {
+        Some(Stop::Members) => return IngestError::Members { members_max: GZIP_MEMBERS_MAX },
+        Some(Stop::Excess) => {
+            return IngestError::Excess { encoding: name, bytes_max: COMPRESSED_EXCESS_BYTES_MAX };
+        }
+        Some(Stop::Abandoned) | None => {}
     }
     let what = match error.kind() {
         ErrorKind::UnexpectedEof => "it ends too early".to_owned(),

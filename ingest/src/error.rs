@@ -34,6 +34,12 @@ pub enum IngestError {
          as fewer"
     )]
     Members { members_max: usize },
+    /// Compress the body anew, or not at all.
+    #[error(
+        "the body cannot be decompressed as {encoding}: compressed, it has over {bytes_max} bytes more than what \
+         comes of it; compress it anew, or send it plain"
+    )]
+    Excess { encoding: &'static str, bytes_max: usize },
     /// Send fewer events at once.
     #[error("{} has more than {bytes_max} bytes; send fewer events in one request", what.described())]
     TooLarge { what: TooMany, bytes_max: usize },
@@ -96,7 +102,7 @@ impl IngestError {
             Self::Invalid(_) => "invalid-event",
             Self::ContentType(_) => "invalid-content-type",
             Self::ContentEncoding(_) => "unsupported-content-encoding",
-            Self::Body(_) | Self::Members { .. } => "invalid-body",
+            Self::Body(_) | Self::Members { .. } | Self::Excess { .. } => "invalid-body",
             Self::TooLarge { .. } => "body-too-large",
             Self::Timeout { .. } => "request-timeout",
             Self::LogUnavailable { .. } => "log-unavailable",
@@ -113,6 +119,7 @@ impl IngestError {
         match self {
             Self::Invalid(invalid) => invalid.limit.map(EventLimit::name),
             Self::Members { .. } => Some("gzip_members_max"),
+            Self::Excess { .. } => Some("compressed_excess_bytes_max"),
             Self::TooLarge { .. } => Some("body_bytes_max"),
             Self::Timeout { .. } => Some("body_timeout"),
             Self::LogBehind { .. } => Some("log_queue_bytes"),
@@ -198,9 +205,10 @@ impl From<&IngestError> for Problem {
                 }
                 problem
             }
-            IngestError::ContentType(_) | IngestError::Body(_) | IngestError::Members { .. } => {
-                Problem::invalid(error.kind(), detail)
-            }
+            IngestError::ContentType(_)
+            | IngestError::Body(_)
+            | IngestError::Members { .. }
+            | IngestError::Excess { .. } => Problem::invalid(error.kind(), detail),
             IngestError::ContentEncoding(_) => {
                 Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error.kind(), detail)
             }
@@ -231,7 +239,8 @@ impl From<&IngestError> for Status {
             IngestError::Invalid(_)
             | IngestError::ContentType(_)
             | IngestError::Body(_)
-            | IngestError::Members { .. } => Code::InvalidArgument,
+            | IngestError::Members { .. }
+            | IngestError::Excess { .. } => Code::InvalidArgument,
             // What gRPC's compression rules ask for.
             IngestError::ContentEncoding(_) => Code::Unimplemented,
             IngestError::TooLarge { .. } => Code::ResourceExhausted,

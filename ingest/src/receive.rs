@@ -2,6 +2,7 @@
 //! for longer, and reserved as it comes.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -37,7 +38,8 @@ pub(crate) async fn body_in_time(
         .unwrap_or(Err(IngestError::Timeout { after: limit }))
 }
 
-/// Decompresses on a thread of its own: how much work a small body makes only shows while it is done.
+/// Decompresses on a thread of its own: how much work a small body makes only shows while it is done. It is
+/// not done for a client that is gone: whoever drops this future does not wait any more.
 pub(crate) async fn decoded_apart(
     service: &IngestService,
     wire: Bytes,
@@ -45,11 +47,14 @@ pub(crate) async fn decoded_apart(
     mut reservation: Reservation,
 ) -> Result<(Bytes, Reservation), IngestError> {
     let bytes_max = service.options().decoded_bytes_max;
-    tokio::task::spawn_blocking(move || {
-        decode(&wire, encoding, bytes_max, &mut reservation).map(|plain| (plain, reservation))
+    let waiting = Arc::new(());
+    let waited_for = Arc::downgrade(&waiting);
+    let decoded = tokio::task::spawn_blocking(move || {
+        decode(&wire, encoding, bytes_max, &mut reservation, &waited_for).map(|plain| (plain, reservation))
     })
-    .await
-    .map_err(|error| IngestError::Internal(format!("decompressing a body: {error}")))?
+    .await;
+    drop(waiting);
+    decoded.map_err(|error| IngestError::Internal(format!("decompressing a body: {error}")))?
 }
 
 /// Lets a client that is still sending finish, within bounds. One that waits to be told to send is not

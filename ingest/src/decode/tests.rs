@@ -1,6 +1,7 @@
 //! Bodies that are compressed, cut off, or far larger than they look.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use super::*;
 use crate::budget::Budget;
@@ -19,7 +20,27 @@ fn encode(plain: &[u8], encoding: Encoding) -> Vec<u8> {
 }
 
 fn decode_within(wire: &[u8], encoding: Encoding, bytes_max: usize) -> Result<Bytes, IngestError> {
-    decode(wire, encoding, bytes_max, &mut Budget::new(64 << 20, 1).open())
+    let waiting = Arc::new(());
+    decode(wire, encoding, bytes_max, &mut Budget::new(64 << 20, 1).open(), &Arc::downgrade(&waiting))
+}
+
+/// A gzip body with so many bytes of whole blocks, each without content: as many as there can be (ten bits
+/// each), as they come byte by byte, and with tables of their own; in zstd's form blocks and whole frames.
+fn nothing(encoding: Encoding, kind: &str, bytes: usize) -> Vec<u8> {
+    let gzip = |blocks: Vec<u8>| {
+        // The last block is empty, too; so is what the checksum and the length are about.
+        [&[0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255][..], &blocks, &[1, 0, 0, 255, 255], &[0; 8]].concat()
+    };
+    let (begin, block, end): (&[u8], &[u8], &[u8]) = match kind {
+        // Four times: not the last one, fixed codes, the end.
+        "fixed" => return gzip([0x02, 0x08, 0x20, 0x80, 0x00].repeat(bytes / 5)),
+        "stored" => return gzip([0, 0, 0, 255, 255].repeat(bytes / 5)),
+        "blocks" => (&[0x28, 0xB5, 0x2F, 0xFD, 0x00, 0x58], &[0, 0, 0], &[1, 0, 0]),
+        "frames" => (&[], &[0x28, 0xB5, 0x2F, 0xFD, 0x20, 0, 1, 0, 0], &[]),
+        _ => (&[], &[0x50, 0x2A, 0x4D, 0x18, 0, 0, 0, 0], &[]),
+    };
+    assert_eq!(encoding, Encoding::Zstd);
+    [begin, &block.repeat(bytes / block.len()), end].concat()
 }
 
 /// Text that does not shrink to nothing.
@@ -96,10 +117,12 @@ fn a_bomb_costs_no_more_than_the_bound() {
         assert!(bomb.len() < 60_000, "{}", bomb.len());
         // The budget would not let more than the bound be produced.
         let budget = Budget::new((1 << 20) + CHUNK_BYTES, 1);
-        let refused = decode(&bomb, encoding, 1 << 20, &mut budget.open());
+        let waiting = Arc::new(());
+        let refused = decode(&bomb, encoding, 1 << 20, &mut budget.open(), &Arc::downgrade(&waiting));
         assert!(matches!(refused, Err(IngestError::TooLarge { bytes_max: 1_048_576, .. })), "{refused:?}");
         // And a smaller budget stops it before.
-        let refused = decode(&bomb, encoding, 1 << 20, &mut Budget::new(1 << 18, 1).open());
+        let small = Budget::new(1 << 18, 1);
+        let refused = decode(&bomb, encoding, 1 << 20, &mut small.open(), &Arc::downgrade(&waiting));
         assert_eq!(refused, Err(IngestError::Overloaded { retry_after_seconds: 1 }));
     }
 }
@@ -112,4 +135,59 @@ fn a_window_beyond_the_bound_is_refused() {
     let wire = encoder.finish().unwrap();
     let refused = decode_within(&wire, Encoding::Zstd, 1 << 20);
     assert!(matches!(refused, Err(IngestError::Body(_))), "{refused:?}");
+}
+
+#[test]
+fn a_body_of_which_next_to_nothing_comes_is_refused_before_it_is_read() {
+    for (encoding, kind) in [
+        (Encoding::Gzip, "fixed"),
+        (Encoding::Gzip, "stored"),
+        (Encoding::Zstd, "blocks"),
+        (Encoding::Zstd, "frames"),
+        (Encoding::Zstd, "skipped"),
+    ] {
+        // A little of it is nobody's harm.
+        let little = nothing(encoding, kind, COMPRESSED_EXCESS_BYTES_MAX / 2);
+        assert_eq!(decode_within(&little, encoding, 100).unwrap(), &b""[..], "{encoding:?} {kind}");
+        // A body that is broken further on shows that nothing much behind the bound is looked at.
+        let much = nothing(encoding, kind, COMPRESSED_EXCESS_BYTES_MAX + 40_000);
+        let wire = [&much[..much.len() - 13], b"nonsense and nonsense"].concat();
+        let name = if encoding == Encoding::Gzip { "gzip" } else { "zstd" };
+        let bytes_max = COMPRESSED_EXCESS_BYTES_MAX;
+        let refused = Err(IngestError::Excess { encoding: name, bytes_max });
+        assert_eq!(decode_within(&wire, encoding, 100), refused, "{encoding:?} {kind}");
+    }
+}
+
+#[test]
+fn bodies_that_do_not_get_smaller_are_read() {
+    let mut state = 1_u64;
+    let plain: Vec<u8> = (0..1_500_000)
+        .map(|_| {
+            state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+            (state >> 56) as u8
+        })
+        .collect();
+    for level in [0, 1, 9] {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+        encoder.write_all(&plain).unwrap();
+        let wire = encoder.finish().unwrap();
+        assert!(wire.len() > plain.len(), "{level}: {}", wire.len());
+        assert_eq!(decode_within(&wire, Encoding::Gzip, plain.len()).unwrap(), plain, "{level}");
+    }
+    for level in [-7, 1, 19] {
+        let wire = zstd::stream::encode_all(&plain[..], level).unwrap();
+        assert!(wire.len() > plain.len(), "{level}: {}", wire.len());
+        assert_eq!(decode_within(&wire, Encoding::Zstd, plain.len()).unwrap(), plain, "{level}");
+    }
+}
+
+#[test]
+fn nothing_is_decompressed_for_a_client_that_is_gone() {
+    for encoding in ENCODINGS {
+        let wire = encode(&text(1_000), encoding);
+        let refused =
+            decode(&wire, encoding, 10_000, &mut Budget::new(64 << 20, 1).open(), &Weak::new()).unwrap_err();
+        assert!(refused.to_string().contains("nobody waits"), "{refused}");
+    }
 }

@@ -13,12 +13,26 @@ use super::rows::{
 
 const TOO_LARGE: &str = "413 `body-too-large`";
 const BROKEN: &str = "400 `invalid-body`";
+const MIB: usize = 1 << 20;
 const EXHAUSTED: &str = "RESOURCE_EXHAUSTED";
 
 pub(super) fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(plain).unwrap();
     encoder.finish().unwrap()
+}
+
+/// A gzip body of 1 MiB, all of it blocks of ten bits without content.
+fn empty_blocks() -> Vec<u8> {
+    let begin = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255];
+    let (block, last) = ([0x02, 0x08, 0x20, 0x80, 0x00], [1, 0, 0, 255, 255]);
+    [&begin[..], &block.repeat(MIB / block.len()), &last, &[0; 8]].concat()
+}
+
+/// The same of zstd's frames.
+fn empty_frames() -> Vec<u8> {
+    let frame = [0x28, 0xB5, 0x2F, 0xFD, 0x20, 0, 1, 0, 0];
+    frame.repeat(MIB / frame.len())
 }
 
 fn zstd(plain: &[u8]) -> Vec<u8> {
@@ -83,6 +97,9 @@ pub(super) fn table() -> Table {
         row("a compressed body that is cut off or broken, or of over 1,024 gzip members")
             .http(BROKEN, &["cannot be decompressed"], [gzip(&batch), vec![]].iter().flat_map(|b| if b.is_empty() { vec![b.clone(), batch.clone()] } else { cut(b).to_vec() }).chain([gzip(b"").repeat(100_000)]).map(|b| encoded("gzip", b)).chain(cut(&zstd(&batch)).map(|b| encoded("zstd", b))).collect())
             .grpc(ARGUMENT, &["cannot be decompressed"], cut(&gzip(&two)).iter().map(|b| compressed("gzip", b)).chain(cut(&zstd(&two)).iter().map(|b| compressed("zstd", b))).chain([compressed("gzip", &two), compressed("gzip", &gzip(b"").repeat(100_000))]).collect()),
+        row("a compressed body of over 256 KiB more than what comes of it")
+            .http(BROKEN, &["cannot be decompressed", "262144"], vec![encoded("gzip", empty_blocks()), encoded("zstd", empty_frames())])
+            .grpc(ARGUMENT, &["cannot be decompressed", "262144"], vec![compressed("gzip", &empty_blocks()), compressed("zstd", &empty_frames())]),
         row("a message marked as compressed without an encoding, or otherwise")
             .grpc(ARGUMENT, &["gRPC message"], vec![with_body(framed(1, &two)), with_body(framed(7, &two)), GrpcRequest { encoding: Some("identity"), ..with_body(framed(1, &two)) }]),
         row("a gzip or zstd bomb")
