@@ -2,6 +2,7 @@
 //! One trait; `sqlite` is the embedded implementation. Every method is one transaction.
 
 mod check;
+mod keys;
 mod metrics;
 mod model;
 pub mod sqlite;
@@ -12,6 +13,10 @@ use async_trait::async_trait;
 use weir_meter::segment::Segment;
 use weir_meter::{Generation, Meter, MeterId, Namespace, SegmentId, WriterId};
 
+pub use keys::{
+    ApiKey, Grant, KEY_ID_CHARS, KEY_NAME_CHARS_MAX, KeyId, KeyLimits, KeyQuery, KeyTable, KeysOf,
+    NAMESPACE_BYTES_MAX, NewKey, NotAKeyId, Roll, Scope, Scopes, SecretHash, check_namespace,
+};
 pub use metrics::describe_metrics;
 pub use model::{
     Commit, CommitOutcome, EpochRow, Floor, Frontier, FrontierMove, Installation, Listing, MeterDraft,
@@ -138,6 +143,29 @@ pub trait Catalog: Send + Sync + 'static {
     /// The newest revision and every generation of every namespace that lives at it. Cheap: safe to
     /// call per batch of records.
     async fn live_meters(&self) -> Result<(u64, Arc<Vec<Arc<Meter>>>), CatalogError>;
+
+    /// Every key that was not revoked, and whether there is any key at all; None if no key has changed since
+    /// the table with this number. Cheap: safe to call every second.
+    async fn key_table(&self, known: Option<u64>) -> Result<Option<KeyTable>, CatalogError>;
+
+    /// Adds a key.
+    async fn create_key(&self, key: NewKey, now_us: i64) -> Result<ApiKey, CatalogError>;
+
+    async fn keys(&self, query: &KeyQuery) -> Result<Vec<ApiKey>, CatalogError>;
+
+    /// Makes a key with the grant, limits, name and length of life of an old one, and lets that one expire.
+    /// None if there is no such key among these.
+    async fn roll_key(
+        &self,
+        of: &KeysOf,
+        id: &KeyId,
+        roll: Roll,
+        now_us: i64,
+    ) -> Result<Option<ApiKey>, CatalogError>;
+
+    /// Ends a key at once and for good. False if there is no such key among these; ending an ended one is
+    /// true and changes nothing.
+    async fn revoke_key(&self, of: &KeysOf, id: &KeyId, now_us: i64) -> Result<bool, CatalogError>;
 
     /// Flushes and closes the database.
     async fn close(&self);

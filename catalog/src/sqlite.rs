@@ -9,6 +9,7 @@ mod file;
 mod floors;
 mod installation;
 mod integrity;
+mod keys;
 mod listing;
 mod meters;
 mod migrations;
@@ -43,8 +44,9 @@ use self::connection::{Access, Database, failed, uninterrupted};
 use self::snapshot::Known;
 use crate::metrics::{COMMIT_SECONDS, COMMITS, SWAP_SECONDS, SWAPS};
 use crate::{
-    Catalog, CatalogError, Commit, CommitOutcome, EpochRow, Floor, Installation, Listing, MeterDraft,
-    MeterQuery, MeterUpdate, OpenWriter, Swap, SwapOutcome, Wide,
+    ApiKey, Catalog, CatalogError, Commit, CommitOutcome, EpochRow, Floor, Installation, KeyId, KeyQuery,
+    KeyTable, KeysOf, Listing, MeterDraft, MeterQuery, MeterUpdate, NewKey, OpenWriter, Roll, Swap,
+    SwapOutcome, Wide,
 };
 
 pub use self::epochs::PARTITIONS_MAX;
@@ -54,6 +56,11 @@ pub const LIVING_METERS_MAX: u64 = 1_000;
 /// Meters a namespace may ever have, deleted ones included, unless set otherwise.
 pub const METERS_EVER_MAX: u64 = 100_000;
 
+/// Keys of a namespace that may be usable at once, and ended ones that are kept beside them, unless set otherwise.
+pub const KEYS_MAX: u64 = 100;
+/// Keys of all namespaces, ended ones included, unless set otherwise.
+pub const KEYS_TOTAL_MAX: u64 = 100_000;
+
 /// How to open the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqliteOptions {
@@ -61,6 +68,8 @@ pub struct SqliteOptions {
     pub busy_timeout: Duration,
     pub living_meters_max: u64,
     pub meters_ever_max: u64,
+    pub keys_max: u64,
+    pub keys_total_max: u64,
 }
 
 impl Default for SqliteOptions {
@@ -69,6 +78,8 @@ impl Default for SqliteOptions {
             busy_timeout: Duration::from_secs(5),
             living_meters_max: LIVING_METERS_MAX,
             meters_ever_max: METERS_EVER_MAX,
+            keys_max: KEYS_MAX,
+            keys_total_max: KEYS_TOTAL_MAX,
         }
     }
 }
@@ -314,6 +325,35 @@ impl Catalog for SqliteCatalog {
     async fn live_meters(&self) -> Result<(u64, Arc<Vec<Arc<Meter>>>), CatalogError> {
         let snapshot = self.database.snapshot().await?;
         Ok((snapshot.listing.revision, Arc::clone(&snapshot.meters)))
+    }
+
+    async fn key_table(&self, known: Option<u64>) -> Result<Option<KeyTable>, CatalogError> {
+        self.database.read(async |connection| keys::table(connection, known).await).await
+    }
+
+    async fn create_key(&self, key: NewKey, now_us: i64) -> Result<ApiKey, CatalogError> {
+        let database = Arc::clone(&self.database);
+        uninterrupted(async move { keys::create(&database, key, now_us).await }).await
+    }
+
+    async fn keys(&self, query: &KeyQuery) -> Result<Vec<ApiKey>, CatalogError> {
+        self.database.read(async |connection| keys::page(connection, query).await).await
+    }
+
+    async fn roll_key(
+        &self,
+        of: &KeysOf,
+        id: &KeyId,
+        roll: Roll,
+        now_us: i64,
+    ) -> Result<Option<ApiKey>, CatalogError> {
+        let (database, of, id) = (Arc::clone(&self.database), of.clone(), id.clone());
+        uninterrupted(async move { keys::roll(&database, &of, &id, roll, now_us).await }).await
+    }
+
+    async fn revoke_key(&self, of: &KeysOf, id: &KeyId, now_us: i64) -> Result<bool, CatalogError> {
+        let (database, of, id) = (Arc::clone(&self.database), of.clone(), id.clone());
+        uninterrupted(async move { keys::revoke(&database, &of, &id, now_us).await }).await
     }
 
     async fn close(&self) {

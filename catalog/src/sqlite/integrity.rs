@@ -11,7 +11,7 @@ use weir_meter::{Meter, OffsetRange};
 use super::columns::{get, id, number};
 use super::connection::failed;
 use super::overlap::share;
-use super::{meters, segments, snapshot};
+use super::{keys, meters, segments, snapshot};
 use crate::CatalogError;
 
 /// Sentences of one look; what is broken once is often broken a thousand times.
@@ -70,6 +70,7 @@ async fn tables(connection: &mut SqliteConnection) -> Result<Vec<String>, Catalo
     revisions(connection, &mut problems).await?;
     writers(connection, &mut problems).await?;
     uncovered(connection, &mut problems).await?;
+    readable_keys(connection, &mut problems).await?;
     let frontiers = snapshot::frontiers(connection).await?;
     let frontiers: BTreeMap<Partition, u64> =
         frontiers.into_iter().map(|f| ((f.epoch, f.partition), f.next_offset)).collect();
@@ -115,6 +116,21 @@ async fn writers(connection: &mut SqliteConnection, problems: &mut Vec<String>) 
     for row in &rows {
         let (segment, writer) = (id(row, "segment")?, id(row, "writer")?);
         problems.push(format!("segment {segment:032x} names writer {writer:032x}, which was never opened"));
+    }
+    Ok(())
+}
+
+/// One key that cannot be read lets nobody in, whatever key they have.
+async fn readable_keys(
+    connection: &mut SqliteConnection,
+    problems: &mut Vec<String>,
+) -> Result<(), CatalogError> {
+    problems.extend(keys::all(connection).await.err().map(|error| error.to_string()));
+    let rows = all(connection, "SELECT count(*) AS counters FROM api_key_changes").await?;
+    for row in &rows {
+        if number::<u64>(row, "counters")? != 1 {
+            problems.push("the number of key changes is missing".to_owned());
+        }
     }
     Ok(())
 }

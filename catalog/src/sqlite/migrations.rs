@@ -30,6 +30,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "swaps, floors and wide meters",
         sql: include_str!("migrations/0002_swaps_floors_and_wide_meters.sql"),
     },
+    Migration { name: "api keys", sql: include_str!("migrations/0003_api_keys.sql") },
 ];
 
 /// Runs what has not run yet. Returns true if the database was empty.

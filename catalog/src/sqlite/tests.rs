@@ -181,5 +181,5 @@ async fn later_steps_run_once_and_all_or_none() {
     assert_eq!(tables, 1);
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.unwrap();
     let refused = migrate(&mut tx, MIGRATIONS, "catalog.db", 1).await;
-    assert!(matches!(refused, Err(CatalogError::Unusable(text)) if text.contains("version 3")));
+    assert!(matches!(refused, Err(CatalogError::Unusable(text)) if text.contains("version 4")));
 }

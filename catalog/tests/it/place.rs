@@ -1,11 +1,14 @@
 //! Where a catalog under test lives, and the values that tests are made of.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use weir_catalog::{Catalog, Commit, FrontierMove, MeterDraft};
+use weir_catalog::{
+    Catalog, Commit, FrontierMove, Grant, KeyId, KeyLimits, MeterDraft, NewKey, Scope, SecretHash,
+};
 use weir_meter::environment::{Clock, Entropy};
 use weir_meter::segment::{Coverage, Generations, NewSegment, SegmentKind};
 use weir_meter::{Aggregation, MeterId, Namespace, OffsetRange, SegmentId, WriterId};
@@ -133,6 +136,29 @@ pub(crate) fn draft(slug: &str) -> MeterDraft {
         value_property: Some("$.tokens".to_owned()),
         group_by: BTreeMap::from([("model".to_owned(), "$.model".to_owned())]),
         event_from_us: Some(at(-1_000)),
+    }
+}
+
+pub(crate) fn key_id(number: u8) -> KeyId {
+    format!("{:a>16}", char::from(b'a' + number)).parse().unwrap()
+}
+
+pub(crate) fn secret_hash(number: u8) -> SecretHash {
+    SecretHash::new([number; 32])
+}
+
+/// A key that lives for a thousand seconds.
+pub(crate) fn new_key(number: u8, tenant: &str) -> NewKey {
+    NewKey {
+        id: key_id(number),
+        secret_hash: secret_hash(number),
+        grant: Grant::Tenant {
+            namespace: namespace(tenant),
+            scopes: [Scope::Ingest, Scope::Admin].into_iter().collect(),
+        },
+        name: format!("Schlüssel {number}"),
+        limits: KeyLimits { requests_per_s: NonZeroU32::new(7), events_per_s: None },
+        expires_us: Some(at(1_000)),
     }
 }
 

@@ -14,10 +14,13 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 use weir_catalog::sqlite::{SqliteCatalog, SqliteOptions};
-use weir_catalog::{Catalog, CatalogError, CommitOutcome, MeterUpdate};
+use weir_catalog::{
+    ApiKey, Catalog, CatalogError, CommitOutcome, Grant, KeyId, KeyQuery, KeysOf, MeterUpdate, NewKey, Roll,
+};
 
 use crate::place::{
-    CountingEntropy, FixedClock, Place, at, draft, flush, meter_id, namespace, range, ready, writer,
+    CountingEntropy, FixedClock, Place, at, draft, flush, key_id, meter_id, namespace, new_key, range, ready,
+    secret_hash, writer,
 };
 use crate::suite::{for_each_rule, model};
 
@@ -67,7 +70,7 @@ impl SqlitePlace {
         self.open().await.close().await;
         self.execute(
             "DELETE FROM migrations WHERE version > 1;
-             DROP TABLE floors; DROP TABLE wide_meters;
+             DROP TABLE floors; DROP TABLE wide_meters; DROP TABLE api_keys; DROP TABLE api_key_changes;
              DROP INDEX segments_listed; DROP INDEX segments_delisted; DROP INDEX meters_by_slug;
              ALTER TABLE segments DROP COLUMN dropped_rows",
         )
@@ -155,7 +158,7 @@ async fn opening_again_changes_no_table() {
     let versions = "SELECT version, length(checksum), applied_at_us, 0 FROM migrations";
     place.open().await.close().await;
     let (tables, applied) = (place.rows(schema).await, place.rows(versions).await);
-    assert_eq!(applied, [(1, 32, at(0), 0), (2, 32, at(0), 0)]);
+    assert_eq!(applied, [(1, 32, at(0), 0), (2, 32, at(0), 0), (3, 32, at(0), 0)]);
     place.open().await.close().await;
     assert_eq!((place.rows(schema).await, place.rows(versions).await), (tables, applied));
 }
@@ -352,4 +355,52 @@ async fn a_namespace_has_room_for_so_many_meters() {
     let refused = catalog.update_meter(&other, "m4", grouped, at(5)).await.map_err(|e| e.to_string());
     assert!(refused.unwrap_err().contains("each change of a group-by"));
     assert_eq!(catalog.meter(&other, "m4").await.unwrap().unwrap().generation, 2);
+}
+
+/// Neither can a client fill the table by making and revoking, nor does an end keep others from their room.
+#[tokio::test]
+async fn keys_are_bounded_and_ended_ones_are_forgotten() {
+    let mut place = SqlitePlace::new();
+    place.options = SqliteOptions { keys_max: 2, keys_total_max: 6, ..SqliteOptions::default() };
+    let catalog = place.try_open().await.unwrap();
+    let ours = KeysOf::Namespace(namespace("ours"));
+    let full = |made: Result<ApiKey, CatalogError>| match made {
+        Err(CatalogError::Full { setting, detail }) => (setting, detail),
+        other => panic!("{other:?}"),
+    };
+    catalog.create_key(new_key(1, "ours"), at(1)).await.unwrap();
+    catalog.create_key(new_key(2, "ours"), at(2)).await.unwrap();
+    let (setting, detail) = full(catalog.create_key(new_key(3, "ours"), at(3)).await);
+    assert!(setting == "keys_max" && detail.contains("`ours` has 2 keys"), "{detail}");
+    let overlapping = Roll { new_id: key_id(3), new_secret_hash: secret_hash(3), old_expires_us: at(60) };
+    let rolled = catalog.roll_key(&ours, &key_id(1), overlapping.clone(), at(3)).await;
+    assert_eq!(full(rolled.map(Option::unwrap)).0, "keys_max");
+    let at_once = Roll { old_expires_us: at(3), ..overlapping };
+    catalog.roll_key(&ours, &key_id(1), at_once, at(3)).await.unwrap().unwrap();
+    for number in 4..9 {
+        catalog.revoke_key(&ours, &key_id(number - 1), at(i64::from(number))).await.unwrap();
+        catalog.create_key(new_key(number, "ours"), at(i64::from(number))).await.unwrap();
+    }
+    let query = KeyQuery { of: ours, ended: true, now_us: at(20), offset: 0, limit: 100 };
+    let kept: Vec<KeyId> = catalog.keys(&query).await.unwrap().into_iter().map(|key| key.id).collect();
+    assert_eq!(kept, [8, 7, 6, 2].map(key_id), "the two usable ones and the two that ended last");
+    catalog.create_key(new_key(10, "theirs"), at(20)).await.unwrap();
+    catalog.create_key(new_key(11, "others"), at(20)).await.unwrap();
+    let operator = NewKey { grant: Grant::Operator, ..new_key(12, "ours") };
+    let (setting, detail) = full(catalog.create_key(operator, at(20)).await);
+    assert!(setting == "keys_total_max" && detail.contains("6 keys"), "{detail}");
+    assert_eq!(catalog.integrity().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_read_is_a_problem() {
+    let place = SqlitePlace::new();
+    let catalog = place.try_open().await.unwrap();
+    catalog.create_key(new_key(1, "ours"), at(1)).await.unwrap();
+    catalog.close().await;
+    place.execute("UPDATE api_keys SET scopes = 'ingest everything'").await;
+    let catalog = place.try_open().await.unwrap();
+    assert!(matches!(catalog.key_table(None).await, Err(CatalogError::Unusable(_))));
+    let problems = catalog.integrity().await;
+    assert!(problems.len() == 1 && problems[0].contains("`everything`"), "{problems:?}");
 }

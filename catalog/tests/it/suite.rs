@@ -3,6 +3,7 @@
 pub(crate) mod changes;
 pub(crate) mod commits;
 pub(crate) mod floors;
+pub(crate) mod keys;
 pub(crate) mod meters;
 pub(crate) mod model;
 pub(crate) mod places;
@@ -71,6 +72,16 @@ macro_rules! for_each_rule {
             floors_of_namespaces_do_not_meet,
             the_first_note_of_a_wide_meter_stays,
             only_known_generations_are_wide,
+        );
+        crate::suite::rules!($place, keys:
+            keys_are_kept_as_they_were_made,
+            keys_of_namespaces_do_not_meet,
+            a_rolled_key_ends_and_another_goes_on,
+            a_revoked_key_stays_revoked,
+            keys_are_listed_in_pages,
+            a_table_is_read_again_only_after_a_change,
+            wrong_keys_are_refused,
+            keys_change_no_number,
         );
     };
 }

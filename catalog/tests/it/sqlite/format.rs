@@ -5,7 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use sqlx::Connection as _;
-use weir_catalog::{Catalog, CatalogError, CommitOutcome, MeterUpdate, Swap, Wide};
+use weir_catalog::sqlite::SqliteCatalog;
+use weir_catalog::{
+    Catalog, CatalogError, CommitOutcome, Grant, KeyQuery, KeysOf, MeterUpdate, NewKey, Roll, Swap, Wide,
+};
 use weir_files::simulated::SimulatedDisk;
 use weir_meter::Generation;
 use weir_meter::segment::{Generations, NewSegment};
@@ -13,7 +16,8 @@ use weir_meter::segment::{Generations, NewSegment};
 use super::SqlitePlace;
 use super::power::Machine;
 use crate::place::{
-    Place, at, draft, flush, members, meter_id, namespace, range, rows, segment, windows, writer,
+    Place, at, draft, flush, key_id, members, meter_id, namespace, new_key, range, rows, secret_hash,
+    segment, windows, writer,
 };
 
 /// Something in each table.
@@ -47,27 +51,54 @@ async fn tell(catalog: &dyn Catalog) {
     catalog.swap(Swap { writer: writer(2), remove, add: vec![merged], now_us: at(20) }).await.unwrap();
 }
 
+/// Keys of every kind.
+async fn tell_of_keys(catalog: &dyn Catalog) {
+    for number in 1..4 {
+        catalog.create_key(new_key(number, "default"), at(21)).await.unwrap();
+    }
+    let operator = NewKey { grant: Grant::Operator, expires_us: None, ..new_key(4, "default") };
+    catalog.create_key(operator, at(22)).await.unwrap();
+    let roll = Roll { new_id: key_id(5), new_secret_hash: secret_hash(5), old_expires_us: at(24) };
+    catalog.roll_key(&KeysOf::Everyone, &key_id(1), roll, at(23)).await.unwrap().unwrap();
+    assert!(catalog.revoke_key(&KeysOf::Everyone, &key_id(2), at(24)).await.unwrap());
+}
+
+/// The version of the tables that this program writes.
+const NEWEST: usize = 3;
+
 fn kept(version: usize) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/sqlite/format/version-{version}.db.zst"))
 }
 
-/// The file that the program of version 2 wrote when it told this. With `WEIR_WRITE_CATALOG` set it is
-/// written: once, by the last program of that version.
+/// Files that the program of each version wrote when it told this, as far as it could. With `WEIR_WRITE_CATALOG`
+/// set the newest is written: once, by the last program of that version.
 #[tokio::test]
-async fn a_file_of_version_2_is_read() {
-    let told = SqlitePlace::new();
-    let expected = told.open().await;
-    tell(&*expected).await;
-    if std::env::var_os("WEIR_WRITE_CATALOG").is_some() {
-        expected.close().await;
-        let bytes = fs::read(told.path()).unwrap();
-        fs::write(kept(2), zstd::encode_all(&bytes[..], 19).unwrap()).unwrap();
-        return;
+async fn a_file_of_each_version_is_read() {
+    for version in [2, NEWEST] {
+        let told = SqlitePlace::new();
+        let expected = told.open().await;
+        tell(&*expected).await;
+        if version >= 3 {
+            tell_of_keys(&*expected).await;
+        }
+        if version == NEWEST && std::env::var_os("WEIR_WRITE_CATALOG").is_some() {
+            expected.close().await;
+            let bytes = fs::read(told.path()).unwrap();
+            fs::write(kept(NEWEST), zstd::encode_all(&bytes[..], 19).unwrap()).unwrap();
+            return;
+        }
+        let place = SqlitePlace::new();
+        fs::write(place.path(), zstd::decode_all(&fs::read(kept(version)).unwrap()[..]).unwrap()).unwrap();
+        let found = place.try_open().await.unwrap();
+        same(&found, &*expected).await;
+        assert_eq!(found.integrity().await, Vec::<String>::new());
+        let commit = flush(writer(1), 9, range(1, 10, 11));
+        assert_eq!(found.commit(commit).await.unwrap(), CommitOutcome::Committed);
+        found.create_key(new_key(9, "default"), at(30)).await.unwrap();
     }
-    let place = SqlitePlace::new();
-    fs::write(place.path(), zstd::decode_all(&fs::read(kept(2)).unwrap()[..]).unwrap()).unwrap();
-    let found = place.try_open().await.unwrap();
-    assert_eq!(found.integrity().await, Vec::<String>::new());
+}
+
+async fn same(found: &SqliteCatalog, expected: &dyn Catalog) {
     assert_eq!(found.installation(), expected.installation());
     assert_eq!(found.epochs().await.unwrap(), expected.epochs().await.unwrap());
     assert_eq!(found.writers().await.unwrap(), expected.writers().await.unwrap());
@@ -82,8 +113,9 @@ async fn a_file_of_version_2_is_read() {
             assert_eq!(now, expected.meter_at(&default, name, revision).await.unwrap());
         }
     }
-    let commit = flush(writer(1), 9, range(1, 10, 11));
-    assert_eq!(found.commit(commit).await.unwrap(), CommitOutcome::Committed);
+    assert_eq!(found.key_table(None).await.unwrap(), expected.key_table(None).await.unwrap());
+    let every = KeyQuery { of: KeysOf::Everyone, ended: true, now_us: at(25), offset: 0, limit: 100 };
+    assert_eq!(found.keys(&every).await.unwrap(), expected.keys(&every).await.unwrap());
 }
 
 /// Also when the newer program was killed: its journal is left to it.
@@ -95,7 +127,7 @@ async fn what_a_newer_program_wrote_is_refused_and_left_alone() {
         tell(&catalog).await;
         catalog.close().await;
         let mut newer = machine.raw().await.unwrap();
-        let migrate = "INSERT INTO migrations VALUES (3, 'to come', zeroblob(32), 0)";
+        let migrate = "INSERT INTO migrations VALUES (4, 'to come', zeroblob(32), 0)";
         sqlx::query(migrate).execute(&mut newer).await.unwrap();
         if killed {
             std::mem::forget(newer);
@@ -108,7 +140,7 @@ async fn what_a_newer_program_wrote_is_refused_and_left_alone() {
         assert_eq!(before.len(), if killed { 3 } else { 2 }, "{:?}", before.keys());
         match next.open().await {
             Err(CatalogError::Unusable(text)) => {
-                assert!(text.contains("version 3") && text.contains("knows 2"), "{text}");
+                assert!(text.contains("version 4") && text.contains("knows 3"), "{text}");
                 assert!(text.contains("/catalog.db") && text.contains("start that one again"), "{text}");
             }
             other => panic!("expected a refusal, got {other:?}"),

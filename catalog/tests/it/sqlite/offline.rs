@@ -118,8 +118,8 @@ async fn only_a_catalog_of_this_version_is_looked_into() {
 
     let newer = SqlitePlace::new();
     newer.open().await.close().await;
-    newer.execute("INSERT INTO migrations VALUES (3, 'to come', zeroblob(32), 0)").await;
-    assert!(refusal(&newer.path()).await.contains("version 3"));
+    newer.execute("INSERT INTO migrations VALUES (4, 'to come', zeroblob(32), 0)").await;
+    assert!(refusal(&newer.path()).await.contains("version 4"));
     let older = SqlitePlace::new();
     older.make_first_version().await;
     let text = refusal(&older.path()).await;
