@@ -12,6 +12,7 @@ pub use args::{Cli, Command, MetersCommand};
 use crate::client::Client;
 use crate::output::{self, Failure, Style};
 use crate::serve;
+use crate::settings::stray_variables;
 use crate::{backup, check, demo, export, logging, meters, query, segments, send};
 
 /// Runs the program with this process's arguments.
@@ -40,13 +41,22 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(flags) => {
             let settings = flags.resolve()?;
             logging::start(&settings);
+            for sentence in stray_variables(std::env::vars_os()) {
+                tracing::warn!("{sentence}");
+            }
             let in_force = settings.summary();
             let ready = move |addr| output::note(&format!("listening on http://{addr}\n{in_force}"));
             // Boxed, because it holds every service and would otherwise be copied about.
             Box::pin(serve::run(settings, ready)).await?;
             Ok(())
         }
-        Command::Config(flags) => output::data(&flags.resolve()?.render()),
+        Command::Config(flags) => {
+            let settings = flags.resolve()?;
+            for sentence in stray_variables(std::env::vars_os()) {
+                output::note(&format!("warning: {sentence}"));
+            }
+            output::data(&settings.render())
+        }
         Command::Send(args) => send::run(&Client::new(&args.server.url)?, &args.options()).await,
         Command::Meters { command } => match command {
             MetersCommand::List { server, format } => meters::list(&Client::new(&server.url)?, format).await,

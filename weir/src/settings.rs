@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use layers::{Layer, Origin, SettingFlags, SettingsError};
+pub use layers::{Layer, Origin, SettingFlags, SettingsError, stray_variables};
 pub use values::{CatalogUrl, LogFormat, LogUrl, StoreUrl};
 
 /// What is known about a setting besides its value.

@@ -12,6 +12,10 @@ use super::{SPECS, Settings};
 /// Environment variables of settings begin so.
 const PREFIX: &str = "WEIR_";
 
+/// Those that begin so, are read, and are no settings: the file of settings, the server that commands talk to, and
+/// where tests have the server note what it does.
+const OTHER_VARIABLES: [&str; 3] = ["WEIR_CONFIG", "WEIR_URL", "WEIR_PHASE_FILE"];
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -66,7 +70,8 @@ impl Layer {
         let mut values = BTreeMap::new();
         for (key, value) in table {
             if !SPECS.iter().any(|spec| spec.name == key) {
-                let meant = nearest(&key).map(|name| format!(" (did you mean `{name}`?)"));
+                let meant = nearest(&key, SPECS.iter().map(|spec| spec.name))
+                    .map(|name| format!(" (did you mean `{name}`?)"));
                 return Err(SettingsError::UnknownKey { path: shown, key, meant: meant.unwrap_or_default() });
             }
             let text = match value {
@@ -82,8 +87,8 @@ impl Layer {
         Ok(Self { origin: Origin::File(path.to_owned()), values })
     }
 
-    /// The settings among environment variables. Others that begin with `WEIR_` are left alone:
-    /// orchestrators make some up from the names of services.
+    /// The settings among environment variables. Others that begin with `WEIR_` are left alone, see
+    /// [`stray_variables`].
     pub fn environment(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
         let mut values = BTreeMap::new();
         for (variable, value) in variables {
@@ -97,6 +102,46 @@ impl Layer {
     }
 }
 
+/// A sentence for each variable that begins as those of settings do and has no effect. They are no reason to refuse:
+/// orchestrators make some up from the names of services, and those that look so are not even told.
+pub fn stray_variables(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
+    let known: Vec<String> = SPECS.iter().map(|spec| variable_of(spec.name)).collect();
+    let known = || known.iter().map(String::as_str).chain(OTHER_VARIABLES);
+    let mut strays: Vec<String> = variables
+        .map(|(variable, value)| {
+            (variable.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+        })
+        .filter(|(variable, value)| {
+            variable.to_ascii_uppercase().starts_with(PREFIX)
+                && !known().any(|known| known == variable)
+                && !is_of_a_service(variable, value)
+        })
+        .map(|(variable, _)| {
+            let meant = nearest(&variable, known()).map(|name| format!(" (did you mean {name}?)"));
+            format!(
+                "the environment variable {variable} is no setting and has no effect{}; `weir config` prints all \
+                 settings",
+                meant.unwrap_or_default()
+            )
+        })
+        .collect();
+    strays.sort();
+    strays
+}
+
+/// Kubernetes gives every container the addresses of all services: for one called `weir` these are
+/// `WEIR_SERVICE_HOST`, `WEIR_SERVICE_PORT_HTTP`, `WEIR_PORT=tcp://…`, `WEIR_PORT_80_TCP_ADDR` and the like.
+fn is_of_a_service(variable: &str, value: &str) -> bool {
+    let numbered = || {
+        let after = variable.split("_PORT_").nth(1);
+        after.is_some_and(|after| after.starts_with(|first: char| first.is_ascii_digit()))
+    };
+    variable.ends_with("_SERVICE_HOST")
+        || variable.contains("_SERVICE_PORT")
+        || (variable.ends_with("_PORT") && value.contains("://"))
+        || numbered()
+}
+
 fn variable_of(name: &str) -> String {
     format!("{PREFIX}{}", name.to_ascii_uppercase())
 }
@@ -105,12 +150,16 @@ fn flag_of(name: &str) -> String {
     name.replace('_', "-")
 }
 
-/// The setting whose name looks most like `key`, if one looks like it at all.
-fn nearest(key: &str) -> Option<&'static str> {
+/// The name that looks most like `key`, if one looks like it at all. What all of them begin with says nothing.
+fn nearest<'n>(key: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     const LIKENESS_MIN: f64 = 0.8;
-    SPECS
-        .iter()
-        .map(|spec| (strsim::jaro_winkler(spec.name, &key.to_lowercase()), spec.name))
+    let bare = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        name.strip_prefix("weir_").map_or(name.clone(), str::to_owned)
+    };
+    let key = bare(key);
+    names
+        .map(|name| (strsim::jaro_winkler(&bare(name), &key), name))
         .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)

@@ -90,6 +90,41 @@ fn unknown_keys_are_refused_by_name_with_the_nearest_match() {
 }
 
 #[test]
+fn variables_without_effect_are_told_with_the_nearest_match() {
+    let variables = |names: &[(&str, &str)]| {
+        stray_variables(names.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
+    };
+    for spec in SPECS {
+        let name = format!("WEIR_{}", spec.name.to_ascii_uppercase());
+        assert!(variables(&[(&name, "1")]).is_empty(), "{name}");
+    }
+    let quiet = [
+        ("WEIR_CONFIG", "weir.toml"),
+        ("WEIR_URL", "http://127.0.0.1:1"),
+        ("WEIR_PHASE_FILE", "/tmp/phase"),
+        ("WEIR_SERVICE_HOST", "10.0.0.1"),
+        ("WEIR_SERVICE_PORT", "80"),
+        ("WEIR_SERVICE_PORT_HTTP", "80"),
+        ("WEIR_PORT", "tcp://10.0.0.1:80"),
+        ("WEIR_PORT_80_TCP", "tcp://10.0.0.1:80"),
+        ("WEIR_QUERY_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("PATH", "/bin"),
+        ("WEIRD", "yes"),
+    ];
+    assert_eq!(variables(&quiet), Vec::<String>::new());
+    insta::assert_snapshot!(
+        variables(&[("WEIR_LISTN", "1"), ("weir_partitions", "2"), ("WEIR_CONFG", "3"), ("WEIR_ZZZZ", "4")]).join("\n"),
+        @r"
+    the environment variable WEIR_CONFG is no setting and has no effect (did you mean WEIR_CONFIG?); `weir config` prints all settings
+    the environment variable WEIR_LISTN is no setting and has no effect (did you mean WEIR_LISTEN?); `weir config` prints all settings
+    the environment variable WEIR_ZZZZ is no setting and has no effect; `weir config` prints all settings
+    the environment variable weir_partitions is no setting and has no effect (did you mean WEIR_PARTITIONS?); `weir config` prints all settings
+    "
+    );
+    assert_eq!(variables(&[("WEIR_PORT", "8888")]).len(), 1, "a port that nobody reads");
+}
+
+#[test]
 fn a_bad_value_names_its_place_and_what_would_be_right() {
     insta::assert_snapshot!(
         complaint(&[file("partitions = 0").unwrap()]),
