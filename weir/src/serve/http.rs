@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, middleware};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use metrics::{counter, histogram};
 use serde_json::json;
 use tokio::time::Instant;
@@ -35,6 +35,7 @@ pub(super) fn router(services: Router, grpc: Router, health: Router, entropy: Ar
             tracing::error!("a request panicked; please report this");
             Problem::internal().into_response()
         }))
+        .layer(middleware::from_fn(with_one_host))
         .layer(middleware::from_fn_with_state(entropy, around))
 }
 
@@ -63,6 +64,20 @@ fn shortened(path: &str) -> std::borrow::Cow<'_, str> {
         Some((end, _)) => format!("{}…", path.get(..end).unwrap_or_default()).into(),
         None => path.into(),
     }
+}
+
+/// Refuses what RFC 9112 (section 3.2) has every server refuse: two servers in a row may each take another of two
+/// hosts for the one that is meant. HTTP/2 names its authority otherwise.
+pub(super) async fn with_one_host(request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    let sentence = match (request.version(), hosts) {
+        (Version::HTTP_11, 0) => "a request over HTTP/1.1 names the host it is for; send one Host header",
+        (Version::HTTP_09 | Version::HTTP_10 | Version::HTTP_11, 2..) => {
+            "the Host header is there more than once; send one"
+        }
+        _ => return next.run(request).await,
+    };
+    Problem::invalid("invalid-request", sentence).into_response()
 }
 
 /// Runs around every request: who asks, under which id, and what a failure looks like.

@@ -52,8 +52,13 @@ pub(super) fn routes(handle: PrometheusHandle) -> Router {
     Router::new().route("/metrics", get(move || async move { handle.render() }))
 }
 
-pub(super) fn connections(open: usize) {
-    gauge!(CONNECTIONS).set(open as f64);
+/// Of all that listens together.
+pub(super) fn connection_opened() {
+    gauge!(CONNECTIONS).increment(1);
+}
+
+pub(super) fn connection_closed() {
+    gauge!(CONNECTIONS).decrement(1);
 }
 
 /// A connection met a bound.

@@ -262,6 +262,92 @@ async fn huge_heads_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_names_one_host() {
+    let target = Target::start(&["--telemetry-listen", "127.0.0.1:0"]).await;
+    let telemetry = target.server.telemetry.clone().unwrap();
+    let telemetry = telemetry.strip_prefix("http://").unwrap();
+    let body = format!("[{}]", good("hosts"));
+    let events = format!("content-type: {BATCH}\r\ncontent-length: {}\r\n", body.len());
+    let get = |path: &str, version: &str| format!("GET {path} HTTP/{version}\r\n");
+    let (stored, health) = (target.stored().await, "/healthz/live");
+    for (address, first, more, status) in [
+        (target.address(), get("/api/v1/meters", "1.1"), "", "400"),
+        (target.address(), get("/nothing", "1.1"), "", "400"),
+        (target.address(), get("/api/v1/meters", "1.1"), "host: x\r\nhost: y\r\n", "400"),
+        (target.address(), get("/api/v1/meters", "1.1"), "host: x\r\nHost: x\r\n", "400"),
+        (target.address(), get("/api/v1/meters", "1.0"), "host: x\r\nhost: y\r\n", "400"),
+        (target.address(), get("http://x/api/v1/meters", "1.1"), "", "400"),
+        (target.address(), "POST /api/v1/events HTTP/1.1\r\n".to_owned(), &*events, "400"),
+        (telemetry, get(health, "1.1"), "", "400"),
+        // An empty one names the host that the request does not name; HTTP/1.0 knows none.
+        (target.address(), get(health, "1.1"), "host:\r\n", "200"),
+        (target.address(), get(health, "1.1"), "host: x\r\n", "200"),
+        (target.address(), get(health, "1.0"), "", "200"),
+        (telemetry, get(health, "1.0"), "", "200"),
+    ] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(HANG)).unwrap();
+        let sent = if first.starts_with("POST") { &*body } else { "" };
+        write!(stream, "{first}connection: close\r\n{more}\r\n{sent}").unwrap();
+        let answer = tokio::task::spawn_blocking(move || read_to_end(&stream)).await.unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{first}{more}: {answer}");
+        if status == "400" {
+            assert!(answer.contains("urn:weir:problem:invalid-request"), "{first}{more}: {answer}");
+            assert!(answer.contains("one Host header") || answer.contains("; send one"), "{answer}");
+        }
+    }
+    assert_eq!(target.stored().await, stored);
+    others_are_served(&target, "after-hosts").await;
+}
+
+/// The connections that the server says are open, the one that asks included.
+async fn open_connections(target: &Target) -> u64 {
+    let metrics = metrics(target).await;
+    let line = metrics.lines().find(|line| line.starts_with("weir_http_connections ")).unwrap();
+    line.split_once(' ').unwrap().1.parse().unwrap()
+}
+
+async fn until_connected(target: &Target, wanted: u64) {
+    let begun = Instant::now();
+    loop {
+        let open = open_connections(target).await;
+        if open == wanted {
+            return;
+        }
+        assert!(begun.elapsed() < HANG, "{open} connections are open, and {wanted} should be");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_nobody_reads_is_given_up() {
+    let target = Target::start(&["--write-timeout", "1s", "--telemetry-listen", "127.0.0.1:0"]).await;
+    let padding = "x".repeat(20_000);
+    let data = format!(r#"{{"value":1,"padding":"{padding}"}}"#);
+    let events: Vec<String> = (0..100).map(|n| with_data(&format!("large-{n}"), &data)).collect();
+    target.api.ingest(&events).await;
+    assert_eq!(target.stored().await, 100);
+    let calm = open_connections(&target).await;
+    // Sixteen megabytes of answers: more than the kernel keeps for both sides.
+    let mut stream = connect(&target);
+    let ask = "GET /api/v1/events?limit=100 HTTP/1.1\r\nhost: x\r\n\r\n";
+    stream.write_all(ask.repeat(8).as_bytes()).unwrap();
+    until_connected(&target, calm + 1).await;
+    until_connected(&target, calm).await;
+    let metrics = metrics(&target).await;
+    let counted = r#"weir_http_refused_total{limit="write_timeout"} 1"#;
+    assert!(metrics.contains(counted), "{counted} is missing in {metrics}");
+    let begun = String::from_utf8_lossy(&{
+        let mut bytes = [0; 12];
+        stream.read_exact(&mut bytes).unwrap();
+        bytes
+    })
+    .into_owned();
+    assert_eq!(begun, "HTTP/1.1 200", "it had begun to answer");
+    others_are_served(&target, "after-unread").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_taken_back_at_once_end_the_connection() {
     let target = Target::start(&[]).await;
     others_are_served(&target, "warm").await;

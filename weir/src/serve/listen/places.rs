@@ -82,16 +82,15 @@ impl Places {
         taken.next = number.wrapping_add(1);
         let activity = Arc::new(Activity::new());
         taken.connections.insert(number, Arc::clone(&activity));
-        metrics::connections(taken.connections.len());
+        metrics::connection_opened();
         Some(Place { number, places: Arc::clone(self), activity })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.taken.lock();
-        taken.connections.remove(&self.number);
-        metrics::connections(taken.connections.len());
+        self.places.taken.lock().connections.remove(&self.number);
+        metrics::connection_closed();
     }
 }
 
