@@ -1,11 +1,13 @@
 //! Wires the services to their log, store and catalog, and runs them in this process.
 
 mod clock;
+mod descriptors;
 mod health;
 mod http;
 mod listen;
 mod metrics;
 mod parts;
+mod refusals;
 mod services;
 
 use std::net::SocketAddr;
@@ -27,9 +29,10 @@ use weir_store::StoreError;
 
 use crate::data::FolderLock;
 use crate::environment::{OsEntropy, SystemClock};
-use crate::settings::Settings;
+use crate::settings::{LogUrl, Settings};
 use health::Health;
 use listen::ListenerOptions;
+use refusals::{Refusals, Watched};
 
 /// Bytes of records that are taken and folded in one step.
 const STEP_BYTES: usize = 512 * 1024;
@@ -72,6 +75,12 @@ pub enum ServeError {
          stored would stay dated by it for good"
     )]
     Clock { now: String },
+    #[error(
+        "this process may have {found} files open at a time, and needs at least {needed} with {partitions} partitions; \
+         raise the limit of open files (`ulimit -n`, or LimitNOFILE of the systemd unit; 4096 is plenty for most), and \
+         start again"
+    )]
+    OpenFiles { found: usize, needed: usize, partitions: u32 },
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("metrics cannot be set up: {0}")]
@@ -118,9 +127,11 @@ impl std::fmt::Debug for Running {
 /// Runs until the process is told to stop; calls `ready` once requests are taken.
 pub async fn run(settings: Settings, ready: impl FnOnce(SocketAddr)) -> Result<(), ServeError> {
     let mut running = start(settings).await?;
+    // Whoever reads that it runs may stop it in the same moment, and that must not be its death.
+    let stop = stop_signal();
     ready(running.addr);
     tokio::select! {
-        signal = stop_signal() => {
+        signal = stop => {
             tracing::info!(signal, "stopping: finishing requests, then flushing");
             running.stop().await
         }
@@ -136,8 +147,12 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
     let prometheus = metrics::recorder()?;
     outlive_file_limit();
     // Before anything is opened: the parts hold files, each run of the identity index one.
-    let limits = listen::within_descriptors(services::listener(&settings));
-    let parts = parts::open(&settings, &clock, &entropy).await?;
+    let partitions = settings.partitions.unwrap_or_else(parts::cores);
+    let limits = descriptors::within(services::listener(&settings), partitions)?;
+    let mut parts = parts::open(&settings, &clock, &entropy).await?;
+    let LogUrl::File(log_dir) = settings.log.clone();
+    let refusals = Refusals::in_folder(log_dir);
+    parts.log = Arc::new(Watched::new(parts.log, Arc::clone(&refusals)));
     clock::warn_if_log_is_ahead(clock.now_us(), &*parts.catalog.listing().await?);
     if let Some(path) = std::env::var_os("WEIR_PHASE_FILE") {
         let path = std::path::PathBuf::from(path);
@@ -172,6 +187,7 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
 
     let health = Arc::new(Health {
         log: Arc::clone(&parts.log),
+        refusals,
         aggregator,
         aggregator_stopped: AtomicBool::new(false),
         maintenance: maintained,
@@ -195,6 +211,7 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
         telemetry_addr = listener.local_addr().ok();
         tracing::info!(address = ?telemetry_addr.unwrap_or(address), "serving metrics and probes");
         let routes = metrics::routes(prometheus).merge(health::routes(Arc::clone(&health)));
+        let routes = routes.layer(axum::middleware::from_fn(http::with_one_host));
         telemetry = Some(serve_routes(listener, routes, limits, stop_telemetry.clone()));
     }
     let stop_folding = CancellationToken::new();
@@ -302,19 +319,23 @@ fn serve_routes(
     tokio::spawn(listen::serve(listener, routes, limits, stop))
 }
 
-/// SIGTERM or Ctrl-C, whichever comes first.
-async fn stop_signal() -> &'static str {
+/// SIGTERM or Ctrl-C, whichever comes first; listens for them from the call on, not only once it is waited for.
+fn stop_signal() -> impl Future<Output = &'static str> {
     use tokio::signal::unix::{SignalKind, signal};
-    let term = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut term) => {
-                term.recv().await;
-            }
-            Err(_) => std::future::pending().await,
+    let (term, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        tokio::select! {
+            () = heard(term) => "SIGTERM",
+            () = heard(interrupt) => "Ctrl-C",
         }
-    };
-    tokio::select! {
-        () = term => "SIGTERM",
-        _ = tokio::signal::ctrl_c() => "Ctrl-C",
+    }
+}
+
+async fn heard(signal: std::io::Result<tokio::signal::unix::Signal>) {
+    match signal {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(_) => std::future::pending().await,
     }
 }

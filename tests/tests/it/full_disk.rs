@@ -141,6 +141,8 @@ async fn a_disk_that_fills_up_loses_nothing_and_goes_on_by_itself() {
         );
         taken = more;
         expect_refusal(refusal, disk.is_real());
+        let told = api.get("/healthz/ready").await.expect(503);
+        assert_ne!(told.json().text("log"), "ok", "{}", told.body);
         // A flush that failed has taken its files away, so there may be a little room again.
         match grpc::connect(&api.url).await.ingest(grpc::request(&batch(taken))).await {
             Ok(_) => taken += 1,
@@ -166,6 +168,36 @@ async fn a_disk_that_fills_up_loses_nothing_and_goes_on_by_itself() {
     succeed_in(&disk.wrapper(), &["check", &path(&disk.data()), "--windows"]);
     let server = options.start();
     expect_all(&Api::new(&server.url), taken, "after a restart").await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readiness_tells_of_a_full_disk_until_there_is_room() {
+    let disk = SmallDisk::new(DISK_BYTES);
+    // No flush that ends could make room.
+    let flags = ["--partitions", "2", "--flush-interval", "1h"];
+    let mut options = Options::new(&disk.data(), &flags);
+    options.wrapper = disk.wrapper();
+    let server = options.start();
+    let api = Api::new(&server.url);
+    until_ready(&api).await;
+    disk.leave(0, Some(&server));
+    let (taken, refusal) = send_until_refused(&api, 0).await;
+    expect_refusal(refusal, disk.is_real());
+    // Nobody sends anything any more, and it stays so.
+    let until = Instant::now() + Duration::from_millis(2_500);
+    while Instant::now() < until {
+        let told = api.get("/healthz/ready").await.expect(503);
+        let report = told.json();
+        assert!(report.text("log").contains(&path(&disk.data())), "{}", told.body);
+        assert_eq!(report.text("aggregator"), "ok", "{}", told.body);
+        api.get("/healthz/live").await.expect(200);
+        sleep(Duration::from_millis(100)).await;
+    }
+    disk.free(Some(&server));
+    until_ready(&api).await;
+    until_taken(&api, taken).await;
+    api.get("/healthz/ready").await.expect(200);
     server.stop();
 }
 

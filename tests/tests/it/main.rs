@@ -22,4 +22,5 @@ mod retries;
 mod settings;
 mod soak;
 mod stopping;
+mod surroundings;
 mod wire;

@@ -262,3 +262,13 @@ async fn killed_while_it_stops_it_has_lost_nothing() {
         expect_kept(&options, &told, &format!("killed {wait} ms after the signal")).await;
     }
 }
+
+#[test]
+fn a_server_that_is_stopped_as_soon_as_it_listens_ends_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options::new(&folder.path().join("data"), &FLAGS);
+    for _ in 0..5 {
+        // It has said where it listens, and nothing more.
+        options.start().stop();
+    }
+}

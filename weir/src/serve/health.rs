@@ -12,9 +12,12 @@ use serde_json::json;
 use weir_aggregator::{Handle, MaintenanceHandle};
 use weir_log::Log;
 
+use super::refusals::Refusals;
+
 /// What readiness is made of.
 pub(super) struct Health {
     pub(super) log: Arc<dyn Log>,
+    pub(super) refusals: Arc<Refusals>,
     pub(super) aggregator: Handle,
     pub(super) aggregator_stopped: AtomicBool,
     pub(super) maintenance: MaintenanceHandle,
@@ -22,11 +25,14 @@ pub(super) struct Health {
 }
 
 impl Health {
-    fn report(&self) -> (bool, serde_json::Value) {
+    async fn report(&self) -> (bool, serde_json::Value) {
         let aggregator = self.aggregator.status();
         let stopped = self.aggregator_stopped.load(Ordering::Acquire);
         let draining = self.draining.load(Ordering::Acquire);
-        let log = self.log.unavailable();
+        let log = match self.log.unavailable() {
+            Some(reason) => Some(reason),
+            None => self.refusals.standing().await,
+        };
         let folding = if stopped {
             "stopped, see the server's log"
         } else if aggregator.caught_up {
@@ -59,7 +65,7 @@ pub(super) fn routes(health: Arc<Health>) -> Router {
 }
 
 async fn ready(State(health): State<Arc<Health>>) -> Response {
-    let (ready, report) = health.report();
+    let (ready, report) = health.report().await;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(report)).into_response()
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -52,8 +51,6 @@ struct Stopping {
 /// After an `accept` that failed for a reason that does not go away at once, such as no descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const FULL_RETRY_SECONDS: u32 = 1;
-/// Descriptors that connections leave to the log, the store and the catalog, whatever the settings say.
-const DESCRIPTORS_KEPT_MIN: usize = 64;
 
 /// Serves until `stop`, tells clients to go for a while, then finishes the requests that are under way.
 pub(super) async fn serve(
@@ -160,29 +157,6 @@ fn turn_away(stream: &TcpStream) {
     let _ = stream.try_write(answer.as_bytes());
     // What has come already is read: a connection closed over unread bytes is reset.
     let _ = stream.try_read(&mut [0; 4096]);
-}
-
-/// Asks for as many descriptors as the process may have, and leaves at least half of them to files: a
-/// log that cannot begin a file because of connections would be a poor trade.
-pub(super) fn within_descriptors(options: ListenerOptions) -> ListenerOptions {
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current < limit.maximum || limit.maximum.is_none() {
-        let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
-        if limit.maximum.is_some() && setrlimit(Resource::Nofile, raised).is_ok() {
-            limit = raised;
-        }
-    }
-    let Some(descriptors) = limit.current.and_then(|most| usize::try_from(most).ok()) else { return options };
-    let room = (descriptors / 2).min(descriptors.saturating_sub(DESCRIPTORS_KEPT_MIN)).max(1);
-    if options.connections_max > room {
-        tracing::warn!(
-            connections_max = room,
-            descriptors,
-            "fewer connections than the settings allow: half of the descriptors are for files; raise the limit \
-             of open files"
-        );
-    }
-    ListenerOptions { connections_max: options.connections_max.min(room), ..options }
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ fn folder_of(file: &Path) -> &Path {
 }
 
 /// As many partitions as work at the same time.
-fn cores() -> u32 {
+pub(super) fn cores() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     u32::try_from(cores).unwrap_or(PARTITIONS_MAX).min(PARTITIONS_MAX)
 }
