@@ -2,6 +2,7 @@
 //! it. None of a refused request's events is acknowledged.
 
 mod details;
+mod refused;
 
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use tonic::{Code, Status};
 use weir_log::{AppendError, Cause};
 use weir_meter::event::{EventLimit, InvalidEvents};
 use weir_proto::Problem;
+
+pub use refused::Refused;
 
 /// A request that is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +66,12 @@ pub enum IngestError {
         "too many bytes are being received at once; send the same request again in {retry_after_seconds} s"
     )]
     Overloaded { retry_after_seconds: u32 },
+    /// The credential has sent as many events as it may.
+    #[error(
+        "the key's limit {limit} is used up, and none of this request's events is stored; send the same request \
+         again in {retry_after_seconds} s"
+    )]
+    RateLimited { limit: &'static str, retry_after_seconds: u32 },
     /// This process takes no new requests; another one, or the next one, will.
     #[error("this server is shutting down; send the same request again in {retry_after_seconds} s")]
     ShuttingDown { retry_after_seconds: u32 },
@@ -109,6 +118,7 @@ impl IngestError {
             Self::LogBehind { .. } => "log-behind",
             Self::DiskFull { .. } => "disk-full",
             Self::Overloaded { .. } => "overloaded",
+            Self::RateLimited { .. } => "rate-limited",
             Self::ShuttingDown { .. } => "shutting-down",
             Self::Internal(_) => "internal",
         }
@@ -124,6 +134,7 @@ impl IngestError {
             Self::Timeout { .. } => Some("body_timeout"),
             Self::LogBehind { .. } => Some("log_queue_bytes"),
             Self::Overloaded { .. } => Some("buffered_bytes_max"),
+            Self::RateLimited { limit, .. } => Some(limit),
             _ => None,
         }
     }
@@ -135,6 +146,7 @@ impl IngestError {
             | Self::LogBehind { retry_after_seconds }
             | Self::DiskFull { retry_after_seconds, .. }
             | Self::Overloaded { retry_after_seconds }
+            | Self::RateLimited { retry_after_seconds, .. }
             | Self::ShuttingDown { retry_after_seconds } => Some(*retry_after_seconds),
             _ => None,
         }
@@ -224,6 +236,11 @@ impl From<&IngestError> for Problem {
             | IngestError::ShuttingDown { retry_after_seconds } => {
                 Problem::unavailable(error.kind(), detail, *retry_after_seconds)
             }
+            IngestError::RateLimited { retry_after_seconds, .. } => {
+                let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, error.kind(), detail);
+                problem.retry_after_seconds = Some(*retry_after_seconds);
+                problem
+            }
             IngestError::Internal(_) => Problem::internal(),
         };
         match error.limit() {
@@ -243,7 +260,7 @@ impl From<&IngestError> for Status {
             | IngestError::Excess { .. } => Code::InvalidArgument,
             // What gRPC's compression rules ask for.
             IngestError::ContentEncoding(_) => Code::Unimplemented,
-            IngestError::TooLarge { .. } => Code::ResourceExhausted,
+            IngestError::TooLarge { .. } | IngestError::RateLimited { .. } => Code::ResourceExhausted,
             IngestError::Timeout { .. } => Code::DeadlineExceeded,
             IngestError::LogUnavailable { .. }
             | IngestError::LogBehind { .. }

@@ -26,6 +26,7 @@ use weir_meter::{Namespace, RequestId};
 use weir_proto::v1::IngestResponse;
 use weir_proto::v1::ingest_service_server::SERVICE_NAME;
 
+use crate::allowance::EventAllowance;
 use crate::decode::Encoding;
 use crate::error::IngestError;
 use crate::metrics;
@@ -140,5 +141,6 @@ async fn take(
     };
     reservation.grow(json.len())?;
     let request_id = parts.extensions.get::<RequestId>().copied();
-    service.ingest(namespace, Bytes::from(json), BodyShape::Batch, request_id).await
+    let allowance = parts.extensions.get::<EventAllowance>();
+    service.ingest(namespace, Bytes::from(json), BodyShape::Batch, request_id, allowance).await
 }

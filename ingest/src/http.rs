@@ -18,6 +18,7 @@ use weir_meter::event::BodyShape;
 use weir_meter::{Namespace, RequestId};
 use weir_proto::Problem;
 
+use crate::allowance::EventAllowance;
 use crate::error::IngestError;
 use crate::metrics;
 use crate::receive;
@@ -75,7 +76,8 @@ async fn take(service: &IngestService, parts: &Parts, body: &mut Body) -> Result
         }
     };
     let request_id = parts.extensions.get::<RequestId>().copied();
-    service.ingest(namespace, json, shape, request_id).await
+    let allowance = parts.extensions.get::<EventAllowance>();
+    service.ingest(namespace, json, shape, request_id, allowance).await
 }
 
 fn answer(accepted: &Accepted) -> Response {

@@ -59,7 +59,7 @@ pub(crate) async fn decoded_apart(
 
 /// Lets a client that is still sending finish, within bounds. One that waits to be told to send is not
 /// told so.
-pub(crate) async fn discard(version: Version, headers: &HeaderMap, mut body: Body) {
+pub async fn discard(version: Version, headers: &HeaderMap, mut body: Body) {
     if version >= Version::HTTP_2 || headers.contains_key(header::EXPECT) {
         return;
     }

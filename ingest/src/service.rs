@@ -13,6 +13,7 @@ use weir_meter::hash::HashKey;
 use weir_meter::{Namespace, RequestId};
 use weir_proto::{Position, PositionKey, PositionKind};
 
+use crate::allowance::EventAllowance;
 use crate::budget::Budget;
 use crate::error::IngestError;
 use crate::metrics;
@@ -81,13 +82,14 @@ impl IngestService {
 
     /// Takes all events of a body or none, and returns once the log has them durably. A body that is
     /// mostly events is kept as long as its records are in memory and nothing of it is copied. A
-    /// request without an id is given one.
+    /// request without an id is given one. A credential with an allowance is charged before the append.
     pub async fn ingest(
         &self,
         namespace: &Namespace,
         body: Bytes,
         shape: BodyShape,
         request: Option<RequestId>,
+        allowance: Option<&EventAllowance>,
     ) -> Result<Accepted, IngestError> {
         self.check_open()?;
         let request = request.unwrap_or_else(|| RequestId(self.entropy.random_u128()));
@@ -106,6 +108,7 @@ impl IngestService {
         };
 
         let events = records.len();
+        allowance.map_or(Ok(()), |allowance| allowance.take(events))?;
         let bytes = records.iter().map(|record| record.value.len()).sum();
         let appended = match events {
             0 => Appended { ranges: Vec::new() },

@@ -1,6 +1,8 @@
 //! What a gRPC client can read of an error without parsing its sentence: `google.rpc.Status` with an
 //! `ErrorInfo` (the same names as in a problem document) and, where trying again helps, a `RetryInfo`.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use prost::Message;
 use prost_types::{Any, Duration};
@@ -28,7 +30,7 @@ struct ErrorInfo {
     #[prost(string, tag = "2")]
     domain: String,
     #[prost(btree_map = "string, string", tag = "3")]
-    metadata: std::collections::BTreeMap<String, String>,
+    metadata: BTreeMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -39,15 +41,25 @@ struct RetryInfo {
 
 /// The bytes of `grpc-status-details-bin`.
 pub(super) fn of(error: &IngestError, code: Code, message: &str) -> Bytes {
-    let mut metadata = std::collections::BTreeMap::new();
+    let mut metadata = BTreeMap::new();
     if let IngestError::Invalid(invalid) = error {
         metadata.extend(invalid.index.map(|index| ("index".to_owned(), index.to_string())));
         metadata.extend(invalid.attribute.clone().map(|name| ("attribute".to_owned(), name)));
     }
     metadata.extend(error.limit().map(|limit| ("limit".to_owned(), limit.to_owned())));
-    let info = ErrorInfo { reason: error.kind().to_owned(), domain: DOMAIN.to_owned(), metadata };
+    encode(error.kind(), metadata, error.retry_after_seconds(), code, message)
+}
+
+pub(super) fn encode(
+    kind: &str,
+    metadata: BTreeMap<String, String>,
+    retry_after_seconds: Option<u32>,
+    code: Code,
+    message: &str,
+) -> Bytes {
+    let info = ErrorInfo { reason: kind.to_owned(), domain: DOMAIN.to_owned(), metadata };
     let mut details = vec![any("ErrorInfo", &info)];
-    if let Some(seconds) = error.retry_after_seconds() {
+    if let Some(seconds) = retry_after_seconds {
         let retry_delay = Some(Duration { seconds: i64::from(seconds), nanos: 0 });
         details.push(any("RetryInfo", &RetryInfo { retry_delay }));
     }
