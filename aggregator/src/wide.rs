@@ -22,7 +22,7 @@ impl GroupsPerHour {
         let mut groups = HashSet::with_capacity(windows.windows.len());
         for (key, _) in windows.windows.iter() {
             let hour_us = key.start_us.saturating_sub(key.start_us.rem_euclid(HOUR_US));
-            if groups.insert((hour_us, &key.subject, &key.groups)) {
+            if groups.insert((hour_us, key.subject, key.groups)) {
                 let count = self.hours.entry(hour_us).or_insert(0);
                 *count = count.saturating_add(1);
                 self.max = self.max.max(*count);

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
 use crate::coordinates::Coordinates;
 use crate::hash::HashKey;
@@ -156,14 +157,14 @@ impl Folder {
             if meter.event_from_us.is_some_and(|from| event.time_us < from) {
                 continue;
             }
-            let groups: Vec<Cow<'_, str>> = meter
+            let groups: SmallVec<[Cow<'_, str>; 4]> = meter
                 .groups
                 .iter()
                 .map(|index| value::group_text(values.get(*index).unwrap_or(&Extracted::Missing)))
                 .collect();
             let key = WindowKeyRef { subject: event.subject, start_us: window_start_us, groups: &groups };
             let windows = Arc::make_mut(into.meters.entry(meter.key).or_default());
-            let state = windows.windows.entry(key);
+            let (place, state) = windows.windows.place(key);
             state.add_event(event.time_us);
             if state.events == 1 {
                 let texts = groups.iter().fold(event.subject.len(), |sum, group| sum + group.len());
@@ -175,7 +176,7 @@ impl Folder {
             if meter.aggregation == Aggregation::UniqueCount {
                 if let Some(text) = value::member_text(extracted) {
                     state.counted = state.counted.saturating_add(1);
-                    if windows.add_member(key, self.key.member(&text)) {
+                    if windows.add_member(place, self.key.member(&text)) {
                         counts.window_bytes += MEMBER_BYTES;
                     }
                 } else {

@@ -2,18 +2,22 @@
 //! States merge: folding events in two heaps and adding the heaps gives the same state as folding
 //! them in one, in any order. That is what lets a window be a sum over any ranges of offsets.
 
+mod members;
+mod symbols;
+mod table;
 #[cfg(test)]
 mod tests;
 
-use std::hash::{BuildHasher as _, Hash};
 use std::sync::Arc;
 
-use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, Equivalent, HashMap, HashTable};
+use hashbrown::HashMap;
 
 use crate::coordinates::Coordinates;
 use crate::decimal::Decimal;
 use crate::meter::Generation;
+
+pub use members::MeterWindows;
+pub use table::{WindowPlace, WindowTable};
 
 /// The version of the folding code; it is part of coverage, so that a window folded by other
 /// rules is never taken for one of these.
@@ -22,60 +26,43 @@ pub const FOLD_VERSION: u32 = 1;
 /// The size of stored windows in microseconds: minutes, and hours from compaction on.
 pub const MINUTE_US: i64 = 60_000_000;
 
-/// Names one window of one meter generation.
+/// Names one window of one meter generation. What owns its texts is `WindowKey`; this one borrows them, so that
+/// look-ups allocate nothing. Group values stand in the order of the meter's group-by keys.
+#[derive(Debug)]
+pub struct WindowKeyRef<'a, S = Box<str>> {
+    pub subject: &'a str,
+    /// Start in microseconds since 1970, UTC.
+    pub start_us: i64,
+    pub groups: &'a [S],
+}
+
+/// A window's name with its own texts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WindowKey {
     pub subject: Box<str>,
     /// Start in microseconds since 1970, UTC.
     pub start_us: i64,
-    /// Group values in the order of the meter's group-by keys.
     pub groups: Box<[Box<str>]>,
 }
 
 impl WindowKey {
-    /// Bytes of its texts, which only the size of an event bounds.
-    pub fn text_bytes(&self) -> usize {
-        self.groups.iter().fold(self.subject.len(), |sum, group| sum.saturating_add(group.len()))
-    }
-}
-
-/// A window key whose parts are borrowed, for look-ups that allocate nothing.
-#[derive(Debug)]
-pub struct WindowKeyRef<'a, S> {
-    pub subject: &'a str,
-    pub start_us: i64,
-    pub groups: &'a [S],
-}
-
-impl<S: AsRef<str>> Hash for WindowKeyRef<'_, S> {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        // The same calls as the derived Hash of WindowKey makes; a test holds the two together.
-        self.subject.hash(state);
-        self.start_us.hash(state);
-        state.write_usize(self.groups.len());
-        for group in self.groups {
-            group.as_ref().hash(state);
-        }
-    }
-}
-
-impl<S: AsRef<str>> Equivalent<Arc<WindowKey>> for WindowKeyRef<'_, S> {
-    fn equivalent(&self, key: &Arc<WindowKey>) -> bool {
-        self.start_us == key.start_us
-            && self.subject == &*key.subject
-            && self.groups.len() == key.groups.len()
-            && self.groups.iter().zip(key.groups.iter()).all(|(a, b)| a.as_ref() == &**b)
+    pub fn borrowed(&self) -> WindowKeyRef<'_> {
+        WindowKeyRef { subject: &self.subject, start_us: self.start_us, groups: &self.groups }
     }
 }
 
 impl<S: AsRef<str>> WindowKeyRef<'_, S> {
-    /// The owned key that equals this one.
-    pub fn to_key(&self) -> Arc<WindowKey> {
-        Arc::new(WindowKey {
+    pub fn to_key(self) -> WindowKey {
+        WindowKey {
             subject: self.subject.into(),
             start_us: self.start_us,
-            groups: self.groups.iter().map(|g| g.as_ref().into()).collect(),
-        })
+            groups: self.groups.iter().map(|group| group.as_ref().into()).collect(),
+        }
+    }
+
+    /// Bytes of its texts, which only the size of an event bounds.
+    pub fn text_bytes(self) -> usize {
+        self.groups.iter().fold(self.subject.len(), |sum, group| sum.saturating_add(group.as_ref().len()))
     }
 }
 
@@ -169,91 +156,6 @@ impl WindowState {
         };
         self.first_minute_us = self.first_minute_us.min(other.first_minute_us);
         self.last_minute_us = self.last_minute_us.max(other.last_minute_us);
-        Ok(())
-    }
-}
-
-/// A map by window key whose look-ups take borrowed keys and allocate only to insert.
-#[derive(Clone, Debug)]
-pub struct WindowTable<V> {
-    entries: HashTable<(Arc<WindowKey>, V)>,
-    hashes: DefaultHashBuilder,
-}
-
-impl<V> Default for WindowTable<V> {
-    fn default() -> Self {
-        Self { entries: HashTable::new(), hashes: DefaultHashBuilder::default() }
-    }
-}
-
-impl<V: Default> WindowTable<V> {
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Every window, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<WindowKey>, &V)> {
-        self.entries.iter().map(|(key, value)| (key, value))
-    }
-
-    pub fn get<S: AsRef<str>>(&self, key: WindowKeyRef<'_, S>) -> Option<&V> {
-        let hash = self.hashes.hash_one(key);
-        self.entries.find(hash, |(k, _)| key.equivalent(k)).map(|(_, value)| value)
-    }
-
-    /// The value of a window, made when it is not there.
-    pub fn entry<S: AsRef<str>>(&mut self, key: WindowKeyRef<'_, S>) -> &mut V {
-        let hash = self.hashes.hash_one(key);
-        let hashes = &self.hashes;
-        match self.entries.entry(hash, |(k, _)| key.equivalent(k), |(k, _)| hashes.hash_one(k)) {
-            Entry::Occupied(entry) => &mut entry.into_mut().1,
-            Entry::Vacant(entry) => &mut entry.insert((key.to_key(), V::default())).into_mut().1,
-        }
-    }
-
-    /// The same for a key that is owned already.
-    pub fn entry_shared(&mut self, key: &Arc<WindowKey>) -> &mut V {
-        let hash = self.hashes.hash_one(key);
-        let hashes = &self.hashes;
-        match self.entries.entry(hash, |(k, _)| k == key, |(k, _)| hashes.hash_one(k)) {
-            Entry::Occupied(entry) => &mut entry.into_mut().1,
-            Entry::Vacant(entry) => &mut entry.insert((Arc::clone(key), V::default())).into_mut().1,
-        }
-    }
-}
-
-/// The windows of one meter generation.
-#[derive(Clone, Debug, Default)]
-pub struct MeterWindows {
-    pub windows: WindowTable<WindowState>,
-    /// UNIQUE_COUNT only: per window, hash of the value's text to the number of its holders.
-    pub members: WindowTable<HashMap<u128, i64>>,
-}
-
-impl MeterWindows {
-    /// Counts a holder of a member value in a window. True if it is the first there.
-    pub fn add_member<S: AsRef<str>>(&mut self, key: WindowKeyRef<'_, S>, member: u128) -> bool {
-        let holders = self.members.entry(key).entry(member).or_insert(0);
-        *holders = holders.saturating_add(1);
-        *holders == 1
-    }
-
-    /// Adds the windows and members of another heap of the same generation.
-    pub fn merge(&mut self, other: &MeterWindows) -> Result<(), SumOverflow> {
-        for (key, state) in other.windows.iter() {
-            self.windows.entry_shared(key).merge(state)?;
-        }
-        for (key, members) in other.members.iter() {
-            let mine = self.members.entry_shared(key);
-            for (member, holders) in members {
-                let sum = mine.entry(*member).or_insert(0);
-                *sum = sum.saturating_add(*holders);
-            }
-        }
         Ok(())
     }
 }

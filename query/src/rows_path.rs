@@ -17,9 +17,6 @@ use crate::budget::Share;
 use crate::error::QueryError;
 use crate::planner::RowPart;
 
-/// Members are counted, for their bound, once in so many batches.
-const BATCHES_BETWEEN_COUNTS: usize = 16;
-
 /// What to fold and how much of it at most.
 pub(crate) struct RowsPath<'q> {
     pub(crate) store: &'q dyn Store,
@@ -48,7 +45,7 @@ impl RowsPath<'_> {
             .map_err(|error| QueryError::internal("a stored meter's path", error))?;
         let mut scratch = FoldScratch::default();
         let mut set = WindowSet::default();
-        let (mut rows, mut batches, mut bytes) = (0_u64, 0_usize, 0_usize);
+        let (mut rows, mut bytes) = (0_u64, 0_usize);
         for part in parts {
             let mut stream = self.store.scan_rows(self.scan(part, counters));
             while let Some(batch) = stream.next().await {
@@ -60,8 +57,7 @@ impl RowsPath<'_> {
                 let made = self.fold_batch(&batch, &folder, &mut scratch, &mut set, bytes)?;
                 bytes = bytes.saturating_add(made);
                 self.share.grow(made)?;
-                batches += 1;
-                self.check_size(&set, batches)?;
+                self.check_size(&set)?;
                 // Folding is work of the processor: let others have their turn.
                 tokio::task::yield_now().await;
             }
@@ -106,12 +102,9 @@ impl RowsPath<'_> {
         Ok(made)
     }
 
-    fn check_size(&self, set: &WindowSet, batches: usize) -> Result<(), QueryError> {
+    fn check_size(&self, set: &WindowSet) -> Result<(), QueryError> {
         let Some(windows) = set.meters.get(&self.meter.key()) else { return Ok(()) };
-        let mut count = windows.windows.len();
-        if batches.is_multiple_of(BATCHES_BETWEEN_COUNTS) {
-            count = count.max(windows.members.iter().map(|(_, members)| members.len()).sum());
-        }
+        let count = windows.windows.len().max(windows.member_count());
         if count > self.windows_max {
             return Err(too_large(
                 "query_windows_max",

@@ -22,12 +22,12 @@ use crate::{StoreError, schema};
 pub(crate) use chunks::chunks_by_text;
 pub(crate) use columns::{i64s, texts};
 pub use foldable::{each_event, foldable_columns};
-pub(crate) use members::member_rows;
 pub use members::{MemberRow, members_to_batch};
+pub(crate) use members::{member_rows, member_rows_in_order};
 pub use rows::{IDENTITY_COLUMNS, Identity, batch_to_rows, identities, rows_to_batch};
 pub(crate) use stored::{StoredMembers, StoredRows, StoredWindows, WindowKeys};
-pub(crate) use windows::window_rows;
 pub use windows::{WindowRow, windows_to_batch};
+pub(crate) use windows::{window_rows, window_rows_in_order};
 
 /// Rows of one batch at most. Tests make batches small, to see several with few rows.
 pub(crate) const BATCH_ROWS: usize = if cfg!(test) { 24 } else { 8_192 };

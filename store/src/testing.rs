@@ -121,12 +121,12 @@ pub(crate) fn windows(count: usize) -> impl Strategy<Value = WindowSet> {
             let windows = Arc::make_mut(set.meters.entry(generation(number)).or_default());
             let start_us = minute * 60_000_000;
             let key = WindowKeyRef { subject: SUBJECTS[subject], start_us, groups: &groups };
-            let state = windows.windows.entry(key);
+            let (place, state) = windows.windows.place(key);
             state.add_event(start_us + 1);
             if let Some((value, (time_us, record_time_us, epoch, partition, offset), member)) = value {
                 let at = Coordinates { epoch, partition, offset };
                 let _ = state.add_value(value, LatestKey { time_us, record_time_us, at });
-                windows.add_member(key, member);
+                windows.add_member(place, member);
             }
         }
         set

@@ -363,7 +363,7 @@ impl Work {
         if windows.windows.is_empty() {
             return Ok(());
         }
-        let members: usize = windows.members.iter().map(|(_, members)| members.len()).sum();
+        let members = windows.member_count();
         self.emitted.windows = self.emitted.windows.saturating_add(windows.windows.len() as u64);
         self.emitted.members = self.emitted.members.saturating_add(members as u64);
         let chunk = WindowChunk { namespace: meter.namespace.clone(), generation: meter.key(), windows };

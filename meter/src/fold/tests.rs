@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::decimal::{Decimal, Parsed};
 use crate::ids::MeterId;
-use crate::window::MINUTE_US;
+use crate::window::{MINUTE_US, MeterWindows};
 
 fn meter(id: u128, aggregation: Aggregation, value: Option<&str>, group_by: &[(&str, &str)]) -> Meter {
     Meter {
@@ -106,6 +106,18 @@ fn fold(folder: &Folder, samples: &[(usize, &Sample)]) -> (WindowSet, FoldCounts
     (set, sum)
 }
 
+fn add(windows: &mut MeterWindows, others: &MeterWindows) {
+    for (key, state) in others.windows.iter() {
+        windows.windows.entry(key).merge(state).unwrap();
+    }
+    for (key, member, holders) in others.members() {
+        let (place, _) = windows.windows.place(key);
+        for _ in 0..holders {
+            windows.add_member(place, member);
+        }
+    }
+}
+
 /// Meter, subject, window start and group values.
 type Key = (u128, String, i64, Vec<String>);
 
@@ -117,11 +129,8 @@ fn show(set: &WindowSet) -> Shown {
     for (generation, windows) in &set.meters {
         for (key, state) in windows.windows.iter() {
             let groups: Vec<&str> = key.groups.iter().map(|g| &**g).collect();
-            let members = windows
-                .members
-                .get(WindowKeyRef { subject: &key.subject, start_us: key.start_us, groups: &groups })
-                .map(|m| m.iter().map(|(member, holders)| (*member, *holders)).collect())
-                .unwrap_or_default();
+            let of_window = windows.members().filter(|(of, ..)| of.to_key() == key.to_key());
+            let members = of_window.map(|(_, member, holders)| (member, holders)).collect();
             shown.insert(
                 (
                     generation.meter.0,
@@ -207,7 +216,7 @@ proptest! {
         let (mut merged, _) = fold(&folder, &right);
         let (other, _) = fold(&folder, &left);
         for (generation, windows) in &other.meters {
-            Arc::make_mut(merged.meters.entry(*generation).or_default()).merge(windows).unwrap();
+            add(Arc::make_mut(merged.meters.entry(*generation).or_default()), windows);
         }
         prop_assert_eq!(show(&merged), expected);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use weir_meter::window::{MeterWindows, WindowKey};
+use weir_meter::window::{MeterWindows, WindowKeyRef};
 use weir_meter::{Generation, Namespace};
 
 use super::windows::{Key, key_column};
@@ -17,7 +17,7 @@ pub struct MemberRow<'a> {
     pub namespace: &'a Namespace,
     pub generation: Generation,
     pub window_size_s: u32,
-    pub key: &'a WindowKey,
+    pub key: WindowKeyRef<'a>,
     /// Keyed hash of the value's text.
     pub member: u128,
     /// Events of the window that hold the value.
@@ -31,15 +31,30 @@ pub(crate) fn member_rows<'a>(
     window_size_s: u32,
     windows: &'a MeterWindows,
 ) -> impl Iterator<Item = MemberRow<'a>> {
-    windows.members.iter().flat_map(move |(key, members)| {
-        members.iter().map(move |(member, holders)| MemberRow {
-            namespace,
-            generation,
-            window_size_s,
-            key,
-            member: *member,
-            holders: *holders,
-        })
+    windows.members().map(move |(key, member, holders)| MemberRow {
+        namespace,
+        generation,
+        window_size_s,
+        key,
+        member,
+        holders,
+    })
+}
+
+/// The same in the order at rest.
+pub(crate) fn member_rows_in_order<'a>(
+    namespace: &'a Namespace,
+    generation: Generation,
+    window_size_s: u32,
+    windows: &'a MeterWindows,
+) -> impl Iterator<Item = MemberRow<'a>> {
+    windows.members_in_order().map(move |(key, member, holders)| MemberRow {
+        namespace,
+        generation,
+        window_size_s,
+        key,
+        member,
+        holders,
     })
 }
 

@@ -34,7 +34,7 @@ proptest! {
         let namespace = Namespace::new("ümläut");
         for (generation, of_meter) in &set.meters {
             let mut rows: Vec<(WindowKey, WindowState)> =
-                of_meter.windows.iter().map(|(key, state)| (WindowKey::clone(key), state.clone())).collect();
+                of_meter.windows.iter().map(|(key, state)| (key.to_key(), state.clone())).collect();
             if let Some((_, state)) = rows.first_mut() {
                 let (min, max, (events, counted, first, last)) = extremes;
                 *state = WindowState {
@@ -45,7 +45,7 @@ proptest! {
             let refs: Vec<WindowRow<'_>> = rows
                 .iter()
                 .map(|(key, state)| WindowRow {
-                    namespace: &namespace, generation: *generation, window_size_s: 3_600, key, state,
+                    namespace: &namespace, generation: *generation, window_size_s: 3_600, key: key.borrowed(), state,
                 })
                 .collect();
             let batch = windows_to_batch(&refs, &schema::windows()).unwrap();
@@ -68,7 +68,7 @@ proptest! {
                 let found: Vec<_> =
                     (0..keys.len()).map(|row| (key_at(&keys, row), stored.member(row), stored.holders(row))).collect();
                 let expected: Vec<_> =
-                    members[from..to].iter().map(|row| (row.key.clone(), row.member, row.holders)).collect();
+                    members[from..to].iter().map(|row| (row.key.to_key(), row.member, row.holders)).collect();
                 prop_assert_eq!(found, expected);
             }
         }
@@ -89,8 +89,9 @@ fn long_texts_come_in_several_batches() {
     let long = "x".repeat(BATCH_TEXT_BYTES / 3);
     for minute in 0..4 {
         let key = WindowKeyRef { subject: "s", start_us: minute, groups: &[long.as_str()] };
-        windows.windows.entry(key).add_event(minute);
-        windows.add_member(key, 1);
+        let (place, state) = windows.windows.place(key);
+        state.add_event(minute);
+        windows.add_member(place, 1);
     }
     let (namespace, generation) = (Namespace::default(), generation(1));
     let rows = |batches: Vec<RecordBatch>| batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>();

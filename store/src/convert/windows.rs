@@ -7,7 +7,7 @@ use arrow::array::{
     UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, SchemaRef};
-use weir_meter::window::{LatestKey, MeterWindows, WindowKey, WindowState};
+use weir_meter::window::{LatestKey, MeterWindows, WindowKeyRef, WindowState};
 use weir_meter::{Decimal, Generation, Namespace};
 
 use super::{build, hashes, unknown_column};
@@ -19,7 +19,7 @@ pub struct WindowRow<'a> {
     pub namespace: &'a Namespace,
     pub generation: Generation,
     pub window_size_s: u32,
-    pub key: &'a WindowKey,
+    pub key: WindowKeyRef<'a>,
     pub state: &'a WindowState,
 }
 
@@ -30,8 +30,29 @@ pub(crate) fn window_rows<'a>(
     window_size_s: u32,
     windows: &'a MeterWindows,
 ) -> impl Iterator<Item = WindowRow<'a>> {
-    let row = move |(key, state)| WindowRow { namespace, generation, window_size_s, key, state };
-    windows.windows.iter().map(|(key, state)| (&**key, state)).map(row)
+    windows.windows.iter().map(move |(key, state)| WindowRow {
+        namespace,
+        generation,
+        window_size_s,
+        key,
+        state,
+    })
+}
+
+/// The same in the order at rest.
+pub(crate) fn window_rows_in_order<'a>(
+    namespace: &'a Namespace,
+    generation: Generation,
+    window_size_s: u32,
+    windows: &'a MeterWindows,
+) -> impl Iterator<Item = WindowRow<'a>> {
+    windows.windows.in_order().map(move |(key, state)| WindowRow {
+        namespace,
+        generation,
+        window_size_s,
+        key,
+        state,
+    })
 }
 
 /// The columns of `schema` (all of `schema::windows`, or some) for `rows`, in their order.
@@ -84,7 +105,7 @@ pub(super) struct Key<'a> {
     pub(super) namespace: &'a Namespace,
     pub(super) generation: Generation,
     pub(super) window_size_s: u32,
-    pub(super) key: &'a WindowKey,
+    pub(super) key: WindowKeyRef<'a>,
 }
 
 pub(super) fn key_column<'a>(
@@ -96,13 +117,13 @@ pub(super) fn key_column<'a>(
         "meter" => hashes(keys.map(|k| k.generation.meter.0))?,
         "generation" => Arc::new(UInt32Array::from_iter_values(keys.map(|k| k.generation.generation))),
         "window_size" => Arc::new(UInt32Array::from_iter_values(keys.map(|k| k.window_size_s))),
-        "subject" => Arc::new(StringArray::from_iter_values(keys.map(|k| &*k.key.subject))),
+        "subject" => Arc::new(StringArray::from_iter_values(keys.map(|k| k.key.subject))),
         "window_start" => Arc::new(Int64Array::from_iter_values(keys.map(|k| k.key.start_us))),
         "groups" => {
             let item = Arc::new(Field::new("item", DataType::Utf8, false));
             let mut lists = ListBuilder::new(StringBuilder::new()).with_field(item);
             for key in keys {
-                for group in &key.key.groups {
+                for group in key.key.groups {
                     lists.values().append_value(group);
                 }
                 lists.append(true);

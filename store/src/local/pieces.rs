@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use hashbrown::HashSet;
 use weir_meter::WriterId;
 use weir_meter::segment::SegmentKind;
-use weir_meter::window::{MeterWindows, WindowKey};
+use weir_meter::window::{MeterWindows, WindowKeyRef};
 
 use super::condition::in_ranges;
 use super::read::{Wanted, count_rows};
@@ -107,7 +107,7 @@ fn members(
     counters: &ScanCounters,
 ) -> Result<Batches, StoreError> {
     let Some(found) = of_scan(scan, piece) else { return Ok(Box::new(std::iter::empty())) };
-    count_rows(SegmentKind::Members, counters, found.members.iter().map(|(_, members)| members.len()).sum());
+    count_rows(SegmentKind::Members, counters, found.member_count());
     let asked = Asked::new(scan);
     let rows = member_rows(&scan.namespace, scan.generation, WINDOW_SIZE_S, found);
     let rows: Vec<MemberRow<'_>> = rows.filter(|row| asked.holds(row.key)).collect();
@@ -138,8 +138,8 @@ impl<'s> Asked<'s> {
         Self { subjects, starts_us: scan.starts_us.as_deref() }
     }
 
-    fn holds(&self, key: &WindowKey) -> bool {
-        self.subjects.as_ref().is_none_or(|subjects| subjects.contains(&*key.subject))
+    fn holds(&self, key: WindowKeyRef<'_>) -> bool {
+        self.subjects.as_ref().is_none_or(|subjects| subjects.contains(key.subject))
             && self.starts_us.is_none_or(|ranges| in_ranges(ranges, key.start_us))
     }
 }

@@ -8,10 +8,11 @@ use tokio::sync::{mpsc, oneshot};
 use weir_meter::segment::{Coverage, Generations, NewSegment, SegmentKind};
 use weir_meter::{Generation, Namespace, SegmentId, WriterId};
 
-use super::write::{Made, SegmentWriter, sort_members, sort_windows};
+use super::write::{Made, SegmentWriter};
 use super::{Shared, blocking};
 use crate::convert::{
-    MemberRow, WindowRow, chunks_by_text, member_rows, members_to_batch, window_rows, windows_to_batch,
+    MemberRow, WindowRow, chunks_by_text, member_rows_in_order, members_to_batch, window_rows_in_order,
+    windows_to_batch,
 };
 use crate::{StoreError, WindowChunk, WindowChunks, schema};
 
@@ -92,12 +93,10 @@ impl<'s> Files<'s> {
     fn add(&mut self, chunk: &WindowChunk) -> Result<(), StoreError> {
         let (namespace, generation) = (&chunk.namespace, chunk.generation);
         let size = self.coverage.window_size_s;
-        let mut windows: Vec<WindowRow<'_>> =
-            window_rows(namespace, generation, size, &chunk.windows).collect();
-        let mut members: Vec<MemberRow<'_>> =
-            member_rows(namespace, generation, size, &chunk.windows).collect();
-        sort_windows(&mut windows);
-        sort_members(&mut members);
+        let windows: Vec<WindowRow<'_>> =
+            window_rows_in_order(namespace, generation, size, &chunk.windows).collect();
+        let members: Vec<MemberRow<'_>> =
+            member_rows_in_order(namespace, generation, size, &chunk.windows).collect();
         let keys = || windows.iter().map(|row| row.key).chain(members.iter().map(|row| row.key));
         let size_us = i64::from(size).saturating_mul(1_000_000);
         if let Some(key) = keys().find(|key| key.start_us.checked_rem_euclid(size_us) != Some(0)) {
@@ -105,8 +104,8 @@ impl<'s> Files<'s> {
         }
         let firsts = windows.first().map(|row| row.key).into_iter().chain(members.first().map(|row| row.key));
         let lasts = windows.last().map(|row| row.key).into_iter().chain(members.last().map(|row| row.key));
-        let first = firsts.map(|key| (&*key.subject, key.start_us)).min();
-        let last = lasts.map(|key| (&*key.subject, key.start_us)).max();
+        let first = firsts.map(|key| (key.subject, key.start_us)).min();
+        let last = lasts.map(|key| (key.subject, key.start_us)).max();
         self.check_order(chunk, first)?;
         if let Some((subject, start_us)) = last {
             self.last = Some((namespace.clone(), generation, subject.into(), start_us));

@@ -11,7 +11,6 @@ mod contents;
 mod segment;
 
 use self::contents::Contents;
-pub(super) use self::contents::{sort_members, sort_windows};
 pub(super) use self::segment::{Made, SegmentWriter};
 use super::Shared;
 use crate::metrics::WRITE_SECONDS;

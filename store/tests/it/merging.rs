@@ -46,8 +46,9 @@ async fn flush_all(store: &LocalStore) -> Vec<Vec<Arc<Segment>>> {
         for event in rows.iter().filter_map(|row| row.event.as_ref()) {
             let start_us = start_of(event.time_us, MINUTE_US as i64);
             let key = WindowKeyRef::<&str> { subject: &event.subject, start_us, groups: &[] };
-            windows.windows.entry(key).add_event(event.time_us);
-            windows.add_member(key, u128::from(event.time_us as u64 % 3));
+            let (place, state) = windows.windows.place(key);
+            state.add_event(event.time_us);
+            windows.add_member(place, u128::from(event.time_us as u64 % 3));
         }
     };
     let mut segments = Vec::new();

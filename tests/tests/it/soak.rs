@@ -23,7 +23,7 @@ use weir_tests::generate::Rng8;
 use weir_tests::http::Api;
 use weir_tests::maintenance::path;
 use weir_tests::plain::meter;
-use weir_tests::process::TELEMETRY;
+use weir_tests::process::{Metrics, TELEMETRY};
 use weir_tests::reference::Aggregation;
 use weir_tests::server::{Options, Server, run_within};
 
@@ -38,6 +38,7 @@ const SHARE: u64 = 70;
 /// What an hour of it should leave on a disk of ordinary size.
 const EVENTS_MAX: u64 = 60_000_000;
 const CLIENTS: u64 = 4;
+const WARM_UP_MAX: Duration = Duration::from_secs(60);
 /// Between samples; a short soak takes them closer.
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 /// Between faults, on average; a short soak has them closer.
@@ -73,7 +74,7 @@ async fn soak() {
 
     let (address, watched) = watch::channel(Some(api));
     let clients = Clients::start(CLIENTS, seed, &watched);
-    let rate = set_rate(&clients, duration).await;
+    let rate = set_rate(&clients, &server, duration).await;
     println!(
         "soak: seed {seed}, {} s, peak {:.0} events/s, going at {:.0}",
         duration.as_secs(),
@@ -151,18 +152,24 @@ fn meters() -> [weir_tests::reference::Meter; 4] {
     ]
 }
 
-/// Measures how fast it goes unhindered, for a while, and sets the clients to their share of it.
-async fn set_rate(clients: &Arc<Clients>, duration: Duration) -> Rate {
-    let warm_up = (duration / 10).min(Duration::from_secs(15));
+/// Measures how fast events get into answers while nothing hinders the clients, for long enough that flushes
+/// and merges have begun, and sets the clients to their share of it. What is acknowledged faster than it
+/// is folded waits in the log, and cannot go on.
+async fn set_rate(clients: &Arc<Clients>, server: &Server, duration: Duration) -> Rate {
+    let warm_up = (duration / 10).min(WARM_UP_MAX);
     sleep(warm_up / 3).await;
-    let (before, begun) = (clients.events(), Instant::now());
+    let (before, begun) = (folded(server).await, Instant::now());
     sleep(warm_up).await;
-    let peak = (clients.events() - before) as f64 / begun.elapsed().as_secs_f64();
+    let peak = (folded(server).await - before) / begun.elapsed().as_secs_f64();
     let share = settings::number("WEIR_SOAK_SHARE", SHARE) as f64 / 100.0;
     let most = settings::number("WEIR_SOAK_EVENTS_MAX", EVENTS_MAX) as f64 / duration.as_secs_f64();
     let rate = Rate { peak, wanted: (peak * share).min(most) };
     clients.set_rate(rate.wanted);
     rate
+}
+
+async fn folded(server: &Server) -> f64 {
+    Metrics::of(server).await.sum("weir_aggregator_records_total", "")
 }
 
 /// Lets a fault happen; returns the server that is there afterwards.

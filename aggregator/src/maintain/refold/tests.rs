@@ -13,7 +13,7 @@ use weir_catalog::Catalog as _;
 use weir_catalog::sqlite::{SqliteCatalog, SqliteOptions};
 use weir_meter::environment::{Clock, Entropy};
 use weir_meter::segment::{Generations, Segment};
-use weir_meter::window::WindowKey;
+use weir_meter::window::WindowKeyRef;
 use weir_meter::{Aggregation, MeterId, OffsetRange, SegmentId, WriterId};
 use weir_store::{BatchStream, FlushPiece, Head, Merge, SweepReport, WindowChunks, WindowScan};
 
@@ -231,7 +231,7 @@ fn run(
 const WIDE: Bounds =
     Bounds { chunk: usize::MAX, count: usize::MAX, hour_max: usize::MAX, held_max: usize::MAX };
 
-fn hour(key: &WindowKey) -> (String, i64) {
+fn hour(key: WindowKeyRef<'_>) -> (String, i64) {
     (key.subject.to_string(), key.start_us.div_euclid(HOUR_US))
 }
 
@@ -252,8 +252,8 @@ fn found(chunks: &[WindowChunk], unique: bool) -> Windows {
     let mut found = BTreeMap::new();
     for chunk in chunks {
         for (key, state) in chunk.windows.windows.iter() {
-            let members = chunk.windows.members.iter().find(|(other, _)| *other == key);
-            let distinct = members.map_or(0, |(_, members)| members.len() as u64);
+            let members = chunk.windows.members().filter(|(other, ..)| other.to_key() == key.to_key());
+            let distinct = members.count() as u64;
             let sum = state.sum.to_string().parse().unwrap_or(0);
             let value = if unique { distinct } else { sum };
             let key = (key.subject.to_string(), key.start_us / MINUTE_US, key.groups[0].to_string());

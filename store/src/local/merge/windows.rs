@@ -208,13 +208,13 @@ impl<'m> Output<'m> {
         };
         for (groups, state) in sums.states {
             let named = named(groups);
-            self.make_room(named.key.text_bytes())?;
+            self.make_room(named.key.borrowed().text_bytes())?;
             self.rows.windows.push((named, state));
         }
         for (groups, members) in sums.members {
             let named = named(groups);
             for (member, holders) in members {
-                self.make_room(named.key.text_bytes())?;
+                self.make_room(named.key.borrowed().text_bytes())?;
                 self.rows.members.push((named.clone(), member, holders));
             }
         }
@@ -244,7 +244,7 @@ impl<'m> Output<'m> {
                 namespace: named.namespace,
                 generation: named.generation,
                 window_size_s,
-                key: &named.key,
+                key: named.key.borrowed(),
                 state,
             })
             .collect();
@@ -256,7 +256,7 @@ impl<'m> Output<'m> {
                 namespace: named.namespace,
                 generation: named.generation,
                 window_size_s,
-                key: &named.key,
+                key: named.key.borrowed(),
                 member: *member,
                 holders: *holders,
             })

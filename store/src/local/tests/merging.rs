@@ -157,7 +157,7 @@ impl Sum {
 fn output_key(
     namespace: &Namespace,
     generation: Generation,
-    key: &WindowKey,
+    key: WindowKeyRef<'_>,
     size_us: i64,
     merge: &Wishes,
 ) -> Option<Key> {
@@ -203,11 +203,9 @@ fn expected(
                     sums.entry(key).or_default().add(state);
                 }
             }
-            for (key, of_window) in of_meter.members.iter() {
+            for (key, member, holders) in of_meter.members() {
                 if let Some(key) = output_key(namespace, *generation, key, size_us, wishes) {
-                    for (member, holders) in of_window {
-                        *members.entry((key.clone(), *member)).or_default() += holders;
-                    }
+                    *members.entry((key, member)).or_default() += holders;
                 }
             }
         }
@@ -227,7 +225,7 @@ fn expected(
                 namespace: &key.0,
                 generation: key.1,
                 window_size_s: size_s,
-                key: &window,
+                key: window.borrowed(),
                 state: &state,
             };
             if safe {
@@ -236,11 +234,12 @@ fn expected(
         }
     } else {
         for ((key, member), holders) in &members {
+            let window = owned(key);
             let row = MemberRow {
                 namespace: &key.0,
                 generation: key.1,
                 window_size_s: size_s,
-                key: &owned(key),
+                key: window.borrowed(),
                 member: *member,
                 holders: *holders,
             };
@@ -342,11 +341,11 @@ fn one_window(value: Decimal, groups: &[&str]) -> WindowSet {
     let mut set = WindowSet::default();
     let of_meter = Arc::make_mut(set.meters.entry(generation(0)).or_default());
     let key = WindowKeyRef { subject: "Ann", start_us: 60_000_000, groups };
-    let state = of_meter.windows.entry(key);
+    let (place, state) = of_meter.windows.place(key);
     state.add_event(60_000_000);
     let at = weir_meter::Coordinates { epoch: 1, partition: 0, offset: 0 };
     state.add_value(value, LatestKey { time_us: 1, record_time_us: 1, at }).unwrap();
-    of_meter.add_member(key, 3);
+    of_meter.add_member(place, 3);
     set
 }
 

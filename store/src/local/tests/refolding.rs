@@ -4,7 +4,7 @@
 use futures::stream;
 use proptest::prelude::*;
 use weir_meter::segment::{Coverage, Generations};
-use weir_meter::window::{FOLD_VERSION, MINUTE_US, MeterWindows, WindowKey, WindowKeyRef, WindowSet};
+use weir_meter::window::{FOLD_VERSION, MINUTE_US, MeterWindows, WindowKeyRef, WindowSet};
 
 use super::merging::{files_in, lines_of};
 use super::*;
@@ -28,17 +28,21 @@ fn chunks(set: &WindowSet, at_once: usize) -> Vec<WindowChunk> {
     of_meter.sort_by_key(|(namespace, generation, _)| (namespace.clone(), *generation));
     let mut chunks = Vec::new();
     for (namespace, generation, windows) in of_meter {
-        let place = |key: &WindowKey| (key.subject.clone(), key.start_us);
+        let place = |key: WindowKeyRef<'_>| (key.subject.to_owned(), key.start_us);
         let mut places: Vec<_> = windows.windows.iter().map(|(key, _)| place(key)).collect();
         places.sort_unstable();
         places.dedup();
         for places in places.chunks(at_once) {
             let mut chunk = MeterWindows::default();
-            for (key, state) in windows.windows.iter().filter(|(key, _)| places.contains(&place(key))) {
-                *chunk.windows.entry_shared(key) = state.clone();
+            for (key, state) in windows.windows.iter().filter(|(key, _)| places.contains(&place(*key))) {
+                *chunk.windows.entry(key) = state.clone();
             }
-            for (key, members) in windows.members.iter().filter(|(key, _)| places.contains(&place(key))) {
-                *chunk.members.entry_shared(key) = members.clone();
+            for (key, member, holders) in windows.members().filter(|(key, ..)| places.contains(&place(*key)))
+            {
+                let (place, _) = chunk.windows.place(key);
+                for _ in 0..holders {
+                    chunk.add_member(place, member);
+                }
             }
             chunks.push(WindowChunk { namespace: namespace.clone(), generation, windows: Arc::new(chunk) });
         }
@@ -90,8 +94,9 @@ fn chunk_at(from: i64, subjects: &[&str]) -> WindowChunk {
     for minute in from..from + 40 {
         for subject in subjects {
             let key = WindowKeyRef::<&str> { subject, start_us: minute * MINUTE_US, groups: &[] };
-            windows.windows.entry(key).add_event(0);
-            windows.add_member(key, 1);
+            let (place, state) = windows.windows.place(key);
+            state.add_event(0);
+            windows.add_member(place, 1);
         }
     }
     let generation = generation(0);

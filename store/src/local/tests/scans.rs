@@ -315,8 +315,9 @@ fn an_unknown_column_is_an_error() {
 fn what_a_query_folds_itself_looks_like_what_is_at_rest() {
     let mut windows = MeterWindows::default();
     let key = WindowKeyRef { subject: "s", start_us: 0, groups: &["g"] };
-    windows.windows.entry(key).add_event(1);
-    windows.add_member(key, 7);
+    let (place, state) = windows.windows.place(key);
+    state.add_event(1);
+    windows.add_member(place, 7);
     let owner = Namespace::default();
     let batches = convert::window_batches_of(&owner, generation(0), 60, &windows).unwrap();
     assert_eq!(

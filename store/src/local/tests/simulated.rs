@@ -72,12 +72,12 @@ fn windows(numbers: &mut Numbers, count: u64) -> WindowSet {
         let subject = format!("subject {}", numbers.below(5));
         let start_us = numbers.below(20) as i64 * 60_000_000;
         let key = WindowKeyRef { subject: &subject, start_us, groups: &["a".to_owned()] };
-        let state = windows.windows.entry(key);
+        let (place, state) = windows.windows.place(key);
         state.add_event(start_us + 1);
         let at = Coordinates { epoch: 1, partition: 0, offset: numbers.below(100) };
         let value = Decimal::from_unscaled(i256::from_i128(i128::from(numbers.below(1 << 40))));
         let _ = state.add_value(value, LatestKey { time_us: start_us, record_time_us: start_us, at });
-        windows.add_member(key, u128::from(numbers.below(6)));
+        windows.add_member(place, u128::from(numbers.below(6)));
     }
     set
 }

@@ -3,10 +3,13 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use weir_meter::segment::SegmentKind;
-use weir_meter::{Coordinates, OffsetRange, WriterId};
+use weir_meter::window::MeterWindows;
+use weir_meter::{Coordinates, Generation, Namespace, OffsetRange, WriterId};
 
 use super::WINDOW_SIZE_S;
-use crate::convert::{self, MemberRow, WindowRow, chunks_by_text, member_rows, window_rows};
+use crate::convert::{
+    self, MemberRow, WindowRow, chunks_by_text, member_rows_in_order, window_rows_in_order,
+};
 use crate::row::Row;
 use crate::{FlushPiece, StoreError};
 
@@ -106,38 +109,31 @@ fn order_of(row: &Row) -> (&str, Option<(&str, &str, i64)>, Coordinates) {
 }
 
 fn windows(piece: &FlushPiece) -> Result<Vec<WindowRow<'_>>, StoreError> {
-    let mut rows = Vec::new();
-    for (generation, of_meter) in &piece.windows.meters {
-        let namespace = piece.generations.get(generation).ok_or_else(|| stray(generation))?;
-        rows.extend(window_rows(namespace, *generation, WINDOW_SIZE_S, of_meter));
-    }
-    sort_windows(&mut rows);
-    Ok(rows)
+    let of_meters = meters_in_order(piece)?.into_iter().flat_map(|(namespace, generation, windows)| {
+        window_rows_in_order(namespace, generation, WINDOW_SIZE_S, windows)
+    });
+    Ok(of_meters.collect())
 }
 
 fn members(piece: &FlushPiece) -> Result<Vec<MemberRow<'_>>, StoreError> {
-    let mut rows = Vec::new();
-    for (generation, of_meter) in &piece.windows.meters {
-        let namespace = piece.generations.get(generation).ok_or_else(|| stray(generation))?;
-        rows.extend(member_rows(namespace, *generation, WINDOW_SIZE_S, of_meter));
-    }
-    sort_members(&mut rows);
-    Ok(rows)
-}
-
-/// The order at rest. All rows are of one window size.
-pub(in crate::local) fn sort_windows(rows: &mut [WindowRow<'_>]) {
-    rows.sort_unstable_by(|a, b| (a.namespace, a.generation, a.key).cmp(&(b.namespace, b.generation, b.key)));
-}
-
-/// The order at rest. All rows are of one window size.
-pub(in crate::local) fn sort_members(rows: &mut [MemberRow<'_>]) {
-    rows.sort_unstable_by(|a, b| {
-        (a.namespace, a.generation, a.key, a.member).cmp(&(b.namespace, b.generation, b.key, b.member))
+    let of_meters = meters_in_order(piece)?.into_iter().flat_map(|(namespace, generation, windows)| {
+        member_rows_in_order(namespace, generation, WINDOW_SIZE_S, windows)
     });
+    Ok(of_meters.collect())
 }
 
-fn stray(generation: &weir_meter::Generation) -> StoreError {
+/// The order at rest begins with namespace and generation.
+fn meters_in_order(piece: &FlushPiece) -> Result<Vec<(&Namespace, Generation, &MeterWindows)>, StoreError> {
+    let mut meters = Vec::with_capacity(piece.windows.meters.len());
+    for (generation, windows) in &piece.windows.meters {
+        let namespace = piece.generations.get(generation).ok_or_else(|| stray(generation))?;
+        meters.push((namespace, *generation, windows.as_ref()));
+    }
+    meters.sort_unstable_by_key(|(namespace, generation, _)| (*namespace, *generation));
+    Ok(meters)
+}
+
+fn stray(generation: &Generation) -> StoreError {
     StoreError::Inconsistent(format!(
         "it has windows of meter {} generation {}, which it says it did not fold",
         generation.meter, generation.generation
@@ -163,8 +159,9 @@ mod tests {
         for minute in 0..5 {
             let groups = [long.as_str(), long.as_str()];
             let key = WindowKeyRef { subject: "s", start_us: minute * MINUTE_US, groups: &groups };
-            of_meter.windows.entry(key).add_event(minute * MINUTE_US);
-            of_meter.add_member(key, 1);
+            let (place, state) = of_meter.windows.place(key);
+            state.add_event(minute * MINUTE_US);
+            of_meter.add_member(place, 1);
         }
         let piece = FlushPiece {
             ranges: Vec::new(),
