@@ -62,6 +62,10 @@ pub(super) async fn serve(
     loop {
         let (look_again, limit) = ending.unwrap_or_else(|| next_look(activity, &options));
         tokio::select! {
+            biased;
+            // First, so that nothing begins that would be dropped in the next moment: an event that is taken and
+            // not answered makes its sender ask again. Whoever ended it has counted it.
+            () = activity.ended.cancelled() => return None,
             served = connection.as_mut() => {
                 return ending.map(|(_, limit)| limit).or(served.err().and_then(|error| bound(error.as_ref())));
             }
@@ -81,8 +85,6 @@ pub(super) async fn serve(
                 close_at = None;
                 connection.as_mut().graceful_shutdown();
             }
-            // Whoever ended it has counted it.
-            () = activity.ended.cancelled() => return None,
             () = sleep_until(look_again) => {
                 if ending.is_some() || !activity.has_asked() {
                     return Some(limit);

@@ -2,6 +2,7 @@
 //! tested from outside.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::routing::get;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -113,6 +114,39 @@ async fn the_connection_that_is_idle_for_longest_gives_way() {
     let fifth = places.take().unwrap();
     assert!(first.activity.ended.is_cancelled());
     drop((others, fifth));
+}
+
+#[tokio::test]
+async fn a_connection_that_gives_way_begins_nothing_any_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let begun = Arc::new(AtomicUsize::new(0));
+    let begins = Arc::clone(&begun);
+    let here = move || async move {
+        begins.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        "here"
+    };
+    let routes = Router::new().route("/", get(here));
+    let options = ListenerOptions { connections_max: 1, ..OPTIONS };
+    let serving = tokio::spawn(serve(listener, routes, options, CancellationToken::new()));
+    let mut answered = 0;
+    for round in 0..100 {
+        let mut first = TcpStream::connect(address).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        // Whoever wants its place, and its own request, come in the same moment: the kernel needs nobody to
+        // take them in between.
+        let early = (round % 2 == 0).then(|| std::net::TcpStream::connect(address).unwrap());
+        first.try_write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let late = (round % 2 == 1).then(|| std::net::TcpStream::connect(address).unwrap());
+        let mut answer = [0; 15];
+        let read = timeout(LIMIT, first.read_exact(&mut answer)).await.unwrap();
+        answered += usize::from(read.is_ok() && answer == *b"HTTP/1.1 200 OK");
+        drop((early, late));
+    }
+    assert!(answered > 0, "some were first");
+    assert_eq!(begun.load(Ordering::Relaxed), answered, "what was begun and what was answered");
+    serving.abort();
 }
 
 #[tokio::test(start_paused = true)]
