@@ -47,9 +47,11 @@ pub struct FoldCounts {
     pub window_bytes: usize,
 }
 
-/// What a window takes beside its texts, and what a member takes: for bounds, not for accounts.
-const WINDOW_BYTES: usize = 400;
-const MEMBER_BYTES: usize = 48;
+/// What a window takes beside its texts and its numbers, what the numbers take, and what a member takes, with
+/// the room that tables keep free: for bounds, not for accounts.
+const WINDOW_BYTES: usize = 140;
+const VALUES_BYTES: usize = 176;
+const MEMBER_BYTES: usize = 110;
 
 /// The meters of one revision, made ready to fold.
 #[derive(Debug)]
@@ -167,8 +169,7 @@ impl Folder {
             let (place, state) = windows.windows.place(key);
             state.add_event(event.time_us);
             if state.events == 1 {
-                let texts = groups.iter().fold(event.subject.len(), |sum, group| sum + group.len());
-                counts.window_bytes += WINDOW_BYTES + texts;
+                counts.window_bytes += WINDOW_BYTES + key.text_bytes();
             }
             let Some(extracted) = meter.value.map(|i| values.get(i).unwrap_or(&Extracted::Missing)) else {
                 continue;
@@ -195,6 +196,9 @@ impl Folder {
                     continue;
                 }
             };
+            if state.values.is_none() {
+                counts.window_bytes += VALUES_BYTES;
+            }
             if state.add_value(number, latest_key).is_err() {
                 counts.overflowed_values += 1;
             }

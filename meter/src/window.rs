@@ -90,13 +90,20 @@ pub struct WindowState {
     pub events: i64,
     /// Events whose value counted.
     pub counted: i64,
-    pub sum: Decimal,
-    pub min: Option<Decimal>,
-    pub max: Option<Decimal>,
-    pub latest: Option<(LatestKey, Decimal)>,
     /// Earliest and latest event time, floored to the minute.
     pub first_minute_us: i64,
     pub last_minute_us: i64,
+    /// Of meters that read numbers, once there was one. Apart, since most of a window's memory would be this.
+    pub values: Option<Box<Values>>,
+}
+
+/// What a window remembers of the numbers of its events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Values {
+    pub sum: Decimal,
+    pub min: Decimal,
+    pub max: Decimal,
+    pub latest: (LatestKey, Decimal),
 }
 
 /// A sum left the range of Decimal(76, 30).
@@ -120,13 +127,12 @@ impl WindowState {
 
     /// Counts a value. On overflow the state is unchanged.
     pub fn add_value(&mut self, value: Decimal, key: LatestKey) -> Result<(), SumOverflow> {
-        self.sum = self.sum.checked_add(value).ok_or(SumOverflow)?;
-        self.counted = self.counted.saturating_add(1);
-        self.min = Some(self.min.map_or(value, |m| m.min(value)));
-        self.max = Some(self.max.map_or(value, |m| m.max(value)));
-        if self.latest.is_none_or(|(k, _)| k < key) {
-            self.latest = Some((key, value));
+        let one = Values { sum: value, min: value, max: value, latest: (key, value) };
+        match &mut self.values {
+            Some(values) => values.merge(&one)?,
+            None => self.values = Some(Box::new(one)),
         }
+        self.counted = self.counted.saturating_add(1);
         Ok(())
     }
 
@@ -139,23 +145,33 @@ impl WindowState {
             *self = other.clone();
             return Ok(());
         }
-        self.sum = self.sum.checked_add(other.sum).ok_or(SumOverflow)?;
+        match (&mut self.values, &other.values) {
+            (Some(values), Some(others)) => values.merge(others)?,
+            (None, Some(others)) => self.values = Some(others.clone()),
+            (_, None) => {}
+        }
         self.events = self.events.saturating_add(other.events);
         self.counted = self.counted.saturating_add(other.counted);
-        self.min = match (self.min, other.min) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        self.max = match (self.max, other.max) {
-            (Some(a), Some(b)) => Some(a.max(b)),
-            (a, b) => a.or(b),
-        };
-        self.latest = match (self.latest, other.latest) {
-            (Some(a), Some(b)) => Some(if a.0 < b.0 { b } else { a }),
-            (a, b) => a.or(b),
-        };
         self.first_minute_us = self.first_minute_us.min(other.first_minute_us);
         self.last_minute_us = self.last_minute_us.max(other.last_minute_us);
+        Ok(())
+    }
+
+    /// 0 without values.
+    pub fn sum(&self) -> Decimal {
+        self.values.as_ref().map_or_else(Decimal::default, |values| values.sum)
+    }
+}
+
+impl Values {
+    /// On overflow nothing is changed.
+    fn merge(&mut self, other: &Values) -> Result<(), SumOverflow> {
+        self.sum = self.sum.checked_add(other.sum).ok_or(SumOverflow)?;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        if self.latest.0 < other.latest.0 {
+            self.latest = other.latest;
+        }
         Ok(())
     }
 }

@@ -141,8 +141,8 @@ fn show(set: &WindowSet) -> Shown {
                 (
                     state.events,
                     state.counted,
-                    state.sum.to_string(),
-                    state.latest.map(|(_, d)| d.to_string()),
+                    state.sum().to_string(),
+                    state.values.as_ref().map(|values| values.latest.1.to_string()),
                     members,
                 ),
             );
@@ -238,7 +238,7 @@ fn nothing_inside_an_event_makes_folding_fail() {
     let latest = &set.meters[&Generation { meter: MeterId(3), generation: 1 }];
     let state = latest.windows.get(WindowKeyRef { subject: "s", start_us: 0, groups: &groups }).unwrap();
     assert_eq!((state.events, state.counted), (6, 1));
-    assert_eq!(state.sum.to_string(), format!("0.{}2", "0".repeat(29)));
+    assert_eq!(state.sum().to_string(), format!("0.{}2", "0".repeat(29)));
 }
 
 #[test]

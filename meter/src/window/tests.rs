@@ -64,11 +64,12 @@ proptest! {
         let values: Vec<(LatestKey, i32)> = all.iter().filter_map(|(i, s)| Some((latest_key(*i, s), s.value?))).collect();
         prop_assert_eq!(whole.events, samples.len() as i64);
         prop_assert_eq!(whole.counted, values.len() as i64);
-        prop_assert_eq!(whole.sum.to_string(), values.iter().map(|(_, v)| v).sum::<i32>().to_string());
-        prop_assert_eq!(whole.min.map(|d| d.to_string()), values.iter().map(|(_, v)| *v).min().map(|v| v.to_string()));
-        prop_assert_eq!(whole.max.map(|d| d.to_string()), values.iter().map(|(_, v)| *v).max().map(|v| v.to_string()));
+        prop_assert_eq!(whole.sum().to_string(), values.iter().map(|(_, v)| v).sum::<i32>().to_string());
+        let of_values = |pick: fn(&Values) -> Decimal| whole.values.as_ref().map(|values| pick(values).to_string());
+        prop_assert_eq!(of_values(|v| v.min), values.iter().map(|(_, v)| *v).min().map(|v| v.to_string()));
+        prop_assert_eq!(of_values(|v| v.max), values.iter().map(|(_, v)| *v).max().map(|v| v.to_string()));
         let latest = values.iter().max_by_key(|(key, _)| *key);
-        prop_assert_eq!(whole.latest.map(|(_, d)| d.to_string()), latest.map(|(_, v)| v.to_string()));
+        prop_assert_eq!(of_values(|v| v.latest.1), latest.map(|(_, v)| v.to_string()));
         if let (Some(first), Some(last)) = (samples.iter().map(|s| s.time_us).min(), samples.iter().map(|s| s.time_us).max()) {
             prop_assert_eq!(whole.first_minute_us, first / MINUTE_US * MINUTE_US);
             prop_assert_eq!(whole.last_minute_us, last / MINUTE_US * MINUTE_US);

@@ -7,7 +7,7 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::Decimal256Type;
-use weir_meter::window::{LatestKey, WindowState};
+use weir_meter::window::{LatestKey, Values, WindowState};
 use weir_meter::{Coordinates, Decimal, Generation, MeterId};
 
 use super::columns::{hash_at, hash_column, i64s, texts, typed, u32s, u64s};
@@ -115,27 +115,33 @@ impl StoredWindows {
     }
 
     pub(crate) fn state(&self, row: usize) -> WindowState {
-        let decimal =
-            |array: &Decimal256Array| array.is_valid(row).then(|| Decimal::from_unscaled(array.value(row)));
-        let latest_key = || LatestKey {
-            time_us: self.latest_time.value(row),
-            record_time_us: self.latest_record_time.value(row),
-            at: Coordinates {
-                epoch: self.latest_epoch.value(row),
-                partition: self.latest_partition.value(row),
-                offset: self.latest_offset.value(row),
-            },
-        };
         WindowState {
             events: self.events.value(row),
             counted: self.counted.value(row),
-            sum: Decimal::from_unscaled(self.sum.value(row)),
-            min: decimal(&self.min),
-            max: decimal(&self.max),
-            latest: decimal(&self.latest).map(|value| (latest_key(), value)),
+            values: self.values(row),
             first_minute_us: self.first_minute.value(row),
             last_minute_us: self.last_minute.value(row),
         }
+    }
+
+    /// Windows without a number have none of these but a sum of 0.
+    fn values(&self, row: usize) -> Option<Box<Values>> {
+        let decimal = |array: &Decimal256Array| Decimal::from_unscaled(array.value(row));
+        self.latest.is_valid(row).then(|| {
+            let at = Coordinates {
+                epoch: self.latest_epoch.value(row),
+                partition: self.latest_partition.value(row),
+                offset: self.latest_offset.value(row),
+            };
+            let (time_us, record_time_us) =
+                (self.latest_time.value(row), self.latest_record_time.value(row));
+            Box::new(Values {
+                sum: decimal(&self.sum),
+                min: decimal(&self.min),
+                max: decimal(&self.max),
+                latest: (LatestKey { time_us, record_time_us, at }, decimal(&self.latest)),
+            })
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use weir_meter::WriterId;
-use weir_meter::window::{WindowKey, WindowKeyRef, WindowState};
+use weir_meter::window::{Values, WindowKey, WindowKeyRef, WindowState};
 
 use super::*;
 use crate::row::Row;
@@ -37,9 +37,9 @@ proptest! {
                 of_meter.windows.iter().map(|(key, state)| (key.to_key(), state.clone())).collect();
             if let Some((_, state)) = rows.first_mut() {
                 let (min, max, (events, counted, first, last)) = extremes;
+                let values = state.values.take().map(|values| Box::new(Values { min, max, ..*values }));
                 *state = WindowState {
-                    events, counted, min: Some(min), max: Some(max),
-                    first_minute_us: first, last_minute_us: last, ..state.clone()
+                    events, counted, first_minute_us: first, last_minute_us: last, values,
                 };
             }
             let refs: Vec<WindowRow<'_>> = rows

@@ -7,7 +7,7 @@ use arrow::array::{
     UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, SchemaRef};
-use weir_meter::window::{LatestKey, MeterWindows, WindowKeyRef, WindowState};
+use weir_meter::window::{LatestKey, MeterWindows, Values, WindowKeyRef, WindowState};
 use weir_meter::{Decimal, Generation, Namespace};
 
 use super::{build, hashes, unknown_column};
@@ -59,12 +59,13 @@ pub(crate) fn window_rows_in_order<'a>(
 pub fn windows_to_batch(rows: &[WindowRow<'_>], schema: &SchemaRef) -> Result<RecordBatch, StoreError> {
     build(schema, rows.len(), |name| {
         let states = || rows.iter().map(|row| row.state);
-        let latest = || states().map(|s| s.latest.map(|(key, _)| key));
+        let values = || states().map(|state| state.values.as_deref());
+        let latest = || values().map(|values| values.map(|values| values.latest.0));
         let integers = |pick: fn(&WindowState) -> i64| -> ArrayRef {
             Arc::new(Int64Array::from_iter_values(states().map(pick)))
         };
-        let decimals = |pick: fn(&WindowState) -> Option<Decimal>| -> ArrayRef {
-            let values = states().map(|state| pick(state).map(Decimal::unscaled));
+        let decimals = |pick: fn(&Values) -> Decimal| -> ArrayRef {
+            let values = values().map(|values| values.map(|values| pick(values).unscaled()));
             Arc::new(Decimal256Array::from_iter(values).with_data_type(schema::DECIMAL))
         };
         let latest_times = |pick: fn(LatestKey) -> i64| -> ArrayRef {
@@ -76,10 +77,13 @@ pub fn windows_to_batch(rows: &[WindowRow<'_>], schema: &SchemaRef) -> Result<Re
         Ok(match name {
             "events" => integers(|s| s.events),
             "counted" => integers(|s| s.counted),
-            "sum" => decimals(|s| Some(s.sum)),
-            "min" => decimals(|s| s.min),
-            "max" => decimals(|s| s.max),
-            "latest" => decimals(|s| s.latest.map(|(_, value)| value)),
+            "sum" => {
+                let sums = Decimal256Array::from_iter_values(states().map(|state| state.sum().unscaled()));
+                Arc::new(sums.with_data_type(schema::DECIMAL))
+            }
+            "min" => decimals(|v| v.min),
+            "max" => decimals(|v| v.max),
+            "latest" => decimals(|v| v.latest.1),
             "latest_time" => latest_times(|key| key.time_us),
             "latest_record_time" => latest_times(|key| key.record_time_us),
             "latest_epoch" => latest_numbers(|key| key.at.epoch),

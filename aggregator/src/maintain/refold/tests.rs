@@ -254,7 +254,7 @@ fn found(chunks: &[WindowChunk], unique: bool) -> Windows {
         for (key, state) in chunk.windows.windows.iter() {
             let members = chunk.windows.members().filter(|(other, ..)| other.to_key() == key.to_key());
             let distinct = members.count() as u64;
-            let sum = state.sum.to_string().parse().unwrap_or(0);
+            let sum = state.sum().to_string().parse().unwrap_or(0);
             let value = if unique { distinct } else { sum };
             let key = (key.subject.to_string(), key.start_us / MINUTE_US, key.groups[0].to_string());
             assert!(found.insert(key, (state.events, value)).is_none(), "a window comes once");

@@ -9,7 +9,7 @@ use arrow::datatypes::i256;
 use arrow::util::display::array_value_to_string;
 use proptest::prelude::*;
 use weir_meter::segment::{Coverage, Generations};
-use weir_meter::window::{FOLD_VERSION, LatestKey, WindowKey, WindowKeyRef, WindowSet, WindowState};
+use weir_meter::window::{FOLD_VERSION, LatestKey, WindowKey, Values, WindowKeyRef, WindowSet, WindowState};
 use weir_meter::{Decimal, Generation, Namespace};
 
 use super::*;
@@ -109,16 +109,18 @@ impl Sum {
     fn add(&mut self, state: &WindowState) {
         self.events += state.events;
         self.counted += state.counted;
-        let number = state.sum.unscaled();
+        let number = state.sum().unscaled();
         self.sum = self.sum.wrapping_add(number);
         if number > i256::ZERO {
             self.extremes.0 = self.extremes.0.checked_add(number).unwrap_or(i256::MAX);
         } else {
             self.extremes.1 = self.extremes.1.checked_add(number).unwrap_or(i256::MIN);
         }
-        self.min = self.min.into_iter().chain(state.min.map(Decimal::unscaled)).min();
-        self.max = self.max.into_iter().chain(state.max.map(Decimal::unscaled)).max();
-        let latest = state.latest.map(|(key, value)| {
+        let values = state.values.as_deref();
+        self.min = self.min.into_iter().chain(values.map(|values| values.min.unscaled())).min();
+        self.max = self.max.into_iter().chain(values.map(|values| values.max.unscaled())).max();
+        let latest = values.map(|values| {
+            let (key, value) = values.latest;
             let at = key.at;
             let key = (key.time_us, key.record_time_us, at.epoch, at.partition, at.offset);
             (key, value.unscaled())
@@ -143,10 +145,14 @@ impl Sum {
         WindowState {
             events: self.events,
             counted: self.counted,
-            sum: Decimal::from_unscaled(self.sum),
-            min: self.min.map(Decimal::from_unscaled),
-            max: self.max.map(Decimal::from_unscaled),
-            latest: self.latest.map(|(at, value)| (key(at), Decimal::from_unscaled(value))),
+            values: self.latest.map(|(at, latest)| {
+                Box::new(Values {
+                    sum: Decimal::from_unscaled(self.sum),
+                    min: Decimal::from_unscaled(self.min.unwrap()),
+                    max: Decimal::from_unscaled(self.max.unwrap()),
+                    latest: (key(at), Decimal::from_unscaled(latest)),
+                })
+            }),
             first_minute_us,
             last_minute_us,
         }
