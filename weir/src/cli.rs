@@ -6,14 +6,13 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::ExportCommand;
-pub use args::{Cli, Command, MetersCommand};
+pub use args::{Cli, Command, KeyText, KeysCommand, MetersCommand};
+use args::{ExportCommand, roll};
 
-use crate::client::Client;
 use crate::output::{self, Failure, Style};
 use crate::serve;
 use crate::settings::stray_variables;
-use crate::{backup, check, demo, export, logging, meters, query, segments, send};
+use crate::{backup, check, demo, export, keys, logging, meters, query, segments, send};
 
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
@@ -57,27 +56,33 @@ async fn run(command: Command) -> Result<(), Failure> {
             }
             output::data(&settings.render())
         }
-        Command::Send(args) => send::run(&Client::new(&args.server.url)?, &args.options()).await,
+        Command::Send(args) => send::run(&args.server.client()?, &args.options()).await,
         Command::Meters { command } => match command {
-            MetersCommand::List { server, format } => meters::list(&Client::new(&server.url)?, format).await,
+            MetersCommand::List { server, format } => meters::list(&server.client()?, format).await,
             MetersCommand::Create(args) => {
-                meters::create(&Client::new(&args.server.url)?, &args.meter()?, args.format).await
+                meters::create(&args.server.client()?, &args.meter()?, args.format).await
             }
             MetersCommand::Show { meter, format, server } => {
-                meters::show(&Client::new(&server.url)?, &meter, format).await
+                meters::show(&server.client()?, &meter, format).await
             }
             MetersCommand::Update(args) => {
-                let client = Client::new(&args.server.url)?;
+                let client = args.server.client()?;
                 meters::update(&client, &args.meter, &args.change()?, args.format).await
             }
-            MetersCommand::Delete { server, meter } => {
-                meters::delete(&Client::new(&server.url)?, &meter).await
-            }
+            MetersCommand::Delete { server, meter } => meters::delete(&server.client()?, &meter).await,
         },
         Command::Query(args) => {
-            let client = Client::new(&args.server.url)?;
+            let client = args.server.client()?;
             query::run(&client, &args.meter, &args.question()?, args.position.as_deref(), args.format).await
         }
+        Command::Keys { command } => match command {
+            KeysCommand::Create(args) => keys::create(&args.place.place()?, &args.key()?, args.format).await,
+            KeysCommand::List { all, format, place } => keys::list(&place.place()?, all, format).await,
+            KeysCommand::Roll { id, overlap, format, place } => {
+                keys::roll(&place.place()?, &id, roll(overlap), format).await
+            }
+            KeysCommand::Revoke { id, place } => keys::revoke(&place.place()?, &id).await,
+        },
         Command::Segments(args) => segments::run(&args.folder.place()?, args.options()).await,
         Command::Check(args) => Box::pin(check::run(&args.place()?, args.windows)).await,
         Command::Backup(args) => Box::pin(backup::run(&args.folder.place()?, &args.target)).await,

@@ -7,9 +7,12 @@ use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::header::HeaderValue;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::Value;
 use url::Url;
+
+use crate::keys::body::{KeyCreate, KeyRoll};
 
 pub use problem::{EventError, RemoteProblem};
 
@@ -78,6 +81,8 @@ impl ClientError {
 pub struct Client {
     http: reqwest::Client,
     base: Url,
+    /// Marked as sensitive, so that it is not printed.
+    authorization: Option<HeaderValue>,
 }
 
 impl Client {
@@ -105,7 +110,16 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|reason| ClientError::Url(reason.to_string()))?;
-        Ok(Self { http, base })
+        Ok(Self { http, base, authorization: None })
+    }
+
+    /// Sends this key with every request.
+    pub fn with_key(self, key: Option<&str>) -> Result<Self, ClientError> {
+        let Some(key) = key.map(str::trim).filter(|key| !key.is_empty()) else { return Ok(self) };
+        let mut value = HeaderValue::from_str(&format!("Bearer {key}"))
+            .map_err(|_| ClientError::Url("--key or WEIR_KEY holds characters that no key has".to_owned()))?;
+        value.set_sensitive(true);
+        Ok(Self { authorization: Some(value), ..self })
     }
 
     /// The address, without a slash at its end.
@@ -200,6 +214,30 @@ impl Client {
         Ok(self.parsed::<Body>(&text)?.position)
     }
 
+    /// Makes a key; the answer is the key as JSON, with its text.
+    pub async fn create_key(&self, key: &KeyCreate) -> Result<String, ClientError> {
+        self.text(self.request(Method::POST, &["keys"]).json(key)).await
+    }
+
+    /// One page of the keys that this client's key may see, as JSON.
+    pub async fn keys(&self, page: usize, page_size: usize, ended: bool) -> Result<String, ClientError> {
+        let paging = [
+            ("page", page.to_string()),
+            ("pageSize", page_size.to_string()),
+            ("includeEnded", ended.to_string()),
+        ];
+        self.text(self.request_with(Method::GET, &["keys"], &paging)).await
+    }
+
+    /// Makes a key in the place of another; the answer is as that of [`Client::create_key`].
+    pub async fn roll_key(&self, id: &str, roll: &KeyRoll) -> Result<String, ClientError> {
+        self.text(self.request(Method::POST, &["keys", id, "roll"]).json(roll)).await
+    }
+
+    pub async fn revoke_key(&self, id: &str) -> Result<(), ClientError> {
+        self.answer(self.request(Method::DELETE, &["keys", id])).await.map(|_| ())
+    }
+
     /// Reads JSON that the server sent.
     pub fn parsed<'a, T: serde::Deserialize<'a>>(&self, text: &'a str) -> Result<T, ClientError> {
         serde_json::from_str(text)
@@ -219,7 +257,11 @@ impl Client {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        self.http.request(method, url)
+        let request = self.http.request(method, url);
+        match &self.authorization {
+            Some(value) => request.header(header::AUTHORIZATION, value.clone()),
+            None => request,
+        }
     }
 
     async fn answer(&self, request: RequestBuilder) -> Result<Response, ClientError> {

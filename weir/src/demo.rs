@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::KeyText;
 use crate::client::Client;
 use crate::output::{self, Failure, Style};
 use crate::settings::{Layer, Origin, Settings};
@@ -26,6 +27,8 @@ pub struct Options {
     /// A folder that stays; else a temporary one.
     pub data_dir: Option<PathBuf>,
     pub listen: Option<SocketAddr>,
+    /// For a folder with keys.
+    pub key: Option<KeyText>,
 }
 
 pub async fn run(options: &Options) -> Result<(), Failure> {
@@ -45,6 +48,7 @@ pub async fn run(options: &Options) -> Result<(), Failure> {
     logging::start(&settings);
     let running = Box::pin(serve::start(settings)).await?;
     let client = Client::new(&format!("http://{}", reachable(running.addr)))?;
+    let client = client.with_key(options.key.as_ref().map(KeyText::as_str))?;
 
     let style = Style::of_stdout();
     let kept = if temporary.is_some() { ", removed at the end" } else { "" };

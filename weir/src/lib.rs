@@ -9,6 +9,7 @@ pub mod data;
 pub mod demo;
 pub mod environment;
 pub mod export;
+pub mod keys;
 pub mod logging;
 pub mod meters;
 pub mod output;

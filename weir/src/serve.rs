@@ -1,12 +1,14 @@
 //! Wires the services to their log, store and catalog, and runs them in this process.
 
+mod access;
 mod clock;
 mod descriptors;
 mod health;
 mod http;
+mod keys;
 mod listen;
 mod metrics;
-mod parts;
+pub(crate) mod parts;
 mod refusals;
 mod services;
 
@@ -81,6 +83,17 @@ pub enum ServeError {
          start again"
     )]
     OpenFiles { found: usize, needed: usize, partitions: u32 },
+    #[error(
+        "other machines can reach {address}, and there is no key, so everybody would be let in; make a key first \
+         (`weir keys create NAME --data-dir {data_dir}`), or listen on 127.0.0.1 only, or say --insecure-open if that is \
+         what you want"
+    )]
+    NoKeys { address: SocketAddr, data_dir: String },
+    #[error(
+        "insecure_open asks to let in everybody, and there are keys, by which somebody means to keep others out; start \
+         without insecure_open"
+    )]
+    OpenWithKeys,
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("metrics cannot be set up: {0}")]
@@ -195,11 +208,14 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
     });
     let ingest = services::ingest(&settings, &parts, &entropy);
     let query = services::query(&settings, &parts, &clock, &entropy);
-    let routes = weir_ingest::router(Arc::clone(&ingest)).merge(weir_query::router(query));
-    let grpc = services::grpc(Arc::clone(&ingest)).await?;
-    let api = http::router(routes, grpc, health::routes(Arc::clone(&health)), Arc::clone(&entropy));
-
     let stop_serving = CancellationToken::new();
+    let access = services::access(&settings, &parts, &clock, &stop_serving).await?;
+    let routes = weir_ingest::router(Arc::clone(&ingest))
+        .merge(weir_query::router(query))
+        .merge(services::keys(&access, &parts, &clock, &entropy));
+    let grpc = services::grpc(Arc::clone(&ingest)).await?;
+    let api = http::router(routes, grpc, health::routes(Arc::clone(&health)), access, Arc::clone(&entropy));
+
     let stop_telemetry = CancellationToken::new();
     let listener = bind(settings.listen).await?;
     let addr =

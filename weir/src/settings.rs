@@ -25,6 +25,13 @@ pub(crate) struct Spec {
     pub(crate) placeholder: &'static str,
 }
 
+impl Spec {
+    /// Whether its value is true or false.
+    pub(crate) fn is_switch(&self) -> bool {
+        matches!(self.default, "true" | "false")
+    }
+}
+
 /// Makes the struct, its table of specs, and the ways from and to text out of one list, so that a
 /// setting cannot exist without an explanation, a flag and a place in the file.
 macro_rules! settings {
@@ -65,6 +72,9 @@ settings! {
     data_dir: PathBuf = path("./weir-data"), "DIR";
     /// Address for the HTTP API. 127.0.0.1 is reachable from this machine only; 0.0.0.0 from all.
     listen: SocketAddr = address("127.0.0.1:8888"), "ADDR:PORT";
+    /// Whether everybody who reaches `listen` is let in without a key, also from other machines. Without it, a
+    /// server that others can reach starts only once there is a key.
+    insecure_open: bool = switch("false"), "BOOL";
     /// Address for metrics and health, apart from the API's, or `off`.
     telemetry_listen: Option<SocketAddr> = optional_address("off"), "ADDR:PORT";
     /// The durable log of events: `file:FOLDER`.
@@ -80,8 +90,9 @@ settings! {
     flush_interval: Duration = duration("5m"), "DURATION";
     /// Most events that are folded in memory before they are written to the store.
     flush_events: usize = count("262144"), "COUNT";
-    /// Most bytes of events that are folded in memory before they are written to the store.
-    flush_bytes: usize = bytes("64 MiB"), "SIZE";
+    /// Most bytes of events, and of the windows they make, that are folded in memory before they are written to the
+    /// store. More makes fewer and larger segments.
+    flush_bytes: usize = bytes("256 MiB"), "SIZE";
     /// Segments of the store that become one larger one, 2 or more. A higher number writes less and
     /// leaves more segments for queries to read.
     compaction_fanout: usize = fanout("8"), "COUNT";
@@ -176,6 +187,10 @@ settings! {
     meters_max: usize = count("1000"), "COUNT";
     /// Most meters ever, deleted ones and each change of a group-by included.
     meters_ever_max: usize = count("100000"), "COUNT";
+    /// Most keys of a namespace, ended ones aside.
+    keys_max: usize = count("100"), "COUNT";
+    /// Most keys of all namespaces, ended ones that are still kept included.
+    keys_total_max: usize = count("100000"), "COUNT";
     /// Time that requests under way are given when the server is told to stop.
     shutdown_grace: Duration = duration("10s"), "DURATION";
     /// Form of the server's own log on stderr: `text` for people, `json` for machines.

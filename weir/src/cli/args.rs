@@ -1,6 +1,7 @@
 //! Every command and flag, with the help that a newcomer reads.
 
 mod folder;
+mod keys;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,8 +12,10 @@ use clap_complete::Shell;
 
 pub(super) use folder::ExportCommand;
 use folder::{BackupArgs, CheckArgs, RestoreArgs, SegmentsArgs};
+pub(super) use keys::roll;
+pub use keys::{KeyText, KeysCommand};
 
-use crate::client::DEFAULT_URL;
+use crate::client::{Client, ClientError, DEFAULT_URL};
 use crate::demo;
 use crate::meters::{Change, Format, NewMeter};
 use crate::output::Failure;
@@ -61,6 +64,11 @@ Examples:
     },
     /// Ask a meter
     Query(QueryArgs),
+    /// Make, list, roll and revoke API keys
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
     /// List the segments that data at rest consists of
     Segments(SegmentsArgs),
     /// Prove that a data folder is whole, or name everything that is wrong with it
@@ -95,6 +103,15 @@ pub struct Server {
     /// Address of the server
     #[arg(long, env = "WEIR_URL", default_value = DEFAULT_URL, value_name = "URL", hide_env_values = true)]
     pub url: String,
+    /// Key to send, if the server asks for one; better in the environment, as others can see command lines
+    #[arg(long, env = "WEIR_KEY", value_name = "KEY", hide_env_values = true)]
+    pub key: Option<KeyText>,
+}
+
+impl Server {
+    pub fn client(&self) -> Result<Client, ClientError> {
+        Client::new(&self.url)?.with_key(self.key.as_ref().map(KeyText::as_str))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -375,11 +392,19 @@ pub struct DemoArgs {
     /// Address to serve on [default: 127.0.0.1:8888, or a free port if that is taken]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
+    /// Key with every scope, if the folder of --data-dir has keys
+    #[arg(long, env = "WEIR_KEY", value_name = "KEY", hide_env_values = true)]
+    key: Option<KeyText>,
 }
 
 impl DemoArgs {
     pub fn options(&self) -> demo::Options {
-        demo::Options { exit: self.exit, data_dir: self.data_dir.clone(), listen: self.listen }
+        demo::Options {
+            exit: self.exit,
+            data_dir: self.data_dir.clone(),
+            listen: self.listen,
+            key: self.key.clone(),
+        }
     }
 }
 

@@ -52,7 +52,10 @@ impl RemoteProblem {
 
     pub(super) fn advice(&self) -> Option<&'static str> {
         match self.status {
-            401 | 403 => Some("see that the server takes your credentials"),
+            401 => Some(
+                "name a key with --key, or better in the environment as WEIR_KEY; `weir keys create` makes one",
+            ),
+            403 => Some("use a key that may do this; `weir keys list` shows what each may"),
             404 => Some("`weir meters list` shows the meters there are"),
             409 => Some("take another name, or remove what is there first"),
             413 => Some("send fewer events at once, with a smaller --batch"),

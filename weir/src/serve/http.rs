@@ -1,5 +1,5 @@
 //! Everything that answers on the API's address: ingest, queries, gRPC, probes, and the layer around
-//! them that names each request, sets its namespace and turns every failure into a problem document.
+//! them that names each request, asks who sends it and turns every failure into a problem document.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use metrics::{counter, histogram};
 use serde_json::json;
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
-use weir_meter::Namespace;
 use weir_meter::environment::Entropy;
 use weir_proto::Problem;
 
+use super::access::Access;
 use super::metrics::{HTTP_REQUESTS, HTTP_SECONDS};
 
 const REQUEST_ID: &str = "x-request-id";
@@ -25,7 +25,13 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 const PATH_CHARS_SHOWN_MAX: usize = 200;
 
 /// Puts the layers around all routes. gRPC services come as a router of their own.
-pub(super) fn router(services: Router, grpc: Router, health: Router, entropy: Arc<dyn Entropy>) -> Router {
+pub(super) fn router(
+    services: Router,
+    grpc: Router,
+    health: Router,
+    access: Arc<Access>,
+    entropy: Arc<dyn Entropy>,
+) -> Router {
     services
         .merge(health)
         .merge(grpc)
@@ -35,6 +41,7 @@ pub(super) fn router(services: Router, grpc: Router, health: Router, entropy: Ar
             tracing::error!("a request panicked; please report this");
             Problem::internal().into_response()
         }))
+        .layer(middleware::from_fn_with_state(access, let_in))
         .layer(middleware::from_fn(with_one_host))
         .layer(middleware::from_fn_with_state(entropy, around))
 }
@@ -80,12 +87,27 @@ pub(super) async fn with_one_host(request: Request, next: Next) -> Response {
     Problem::invalid("invalid-request", sentence).into_response()
 }
 
-/// Runs around every request: who asks, under which id, and what a failure looks like.
-async fn around(State(entropy): State<Arc<dyn Entropy>>, mut request: Request, next: Next) -> Response {
+/// Lets a request in, for the namespace of its credential and no other; no body and no other header may name one.
+async fn let_in(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
+    let grpc = is_grpc(request.headers());
+    match access.admit(&mut request, grpc) {
+        Ok(()) => {
+            // Nothing behind this needs it, so nothing can tell it.
+            request.headers_mut().remove(header::AUTHORIZATION);
+            next.run(request).await
+        }
+        Err(refusal) => {
+            let (parts, body) = request.into_parts();
+            weir_ingest::discard(parts.version, &parts.headers, body).await;
+            refusal
+        }
+    }
+}
+
+/// Runs around every request: under which id, and what a failure looks like.
+async fn around(State(entropy): State<Arc<dyn Entropy>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let id = request_id(&request, entropy.as_ref());
-    // Until there are keys, everybody is the one namespace; no header or body may say otherwise.
-    request.extensions_mut().insert(Namespace::default());
     let grpc = is_grpc(request.headers());
     let method = request.method().clone();
     let path = shortened(request.uri().path()).into_owned();

@@ -33,7 +33,8 @@ pub(super) fn recorder() -> Result<PrometheusHandle, ServeError> {
             describe_gauge!(CONNECTIONS, "Connections that are open now.");
             describe_counter!(
                 HTTP_REFUSED,
-                "Connections refused or ended by a bound, by the name of the bound's setting."
+                "Connections refused or ended by a bound, by the name of the bound's setting; requests refused by a limit of \
+                 their key, by its name."
             );
             weir_log::describe_metrics();
             weir_store::describe_metrics();
@@ -59,6 +60,11 @@ pub(super) fn connection_opened() {
 
 pub(super) fn connection_closed() {
     gauge!(CONNECTIONS).decrement(1);
+}
+
+/// A request met a limit of its key.
+pub(super) fn refused(limit: &'static str) {
+    counter!(HTTP_REFUSED, "limit" => limit).increment(1);
 }
 
 /// A connection met a bound.

@@ -16,6 +16,7 @@ use weir_store::Store;
 use weir_store::local::LocalStore;
 
 use super::ServeError;
+use super::access::Openness;
 use crate::backup::STORE_MARKER;
 use crate::data::{FolderLock, LockError, copy_in, may_write_beside};
 use crate::settings::{CatalogUrl, LogUrl, Settings, StoreUrl};
@@ -41,6 +42,31 @@ pub(super) async fn open(
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
 ) -> Result<Parts, ServeError> {
+    let (catalog, lock) =
+        open_catalog(settings, clock, entropy, KeysNeeded::Unless(Openness::of(settings))).await?;
+    let opened = open_beside(settings, clock, entropy, Arc::clone(&catalog), lock).await;
+    if opened.is_err() {
+        catalog.close().await;
+    }
+    opened
+}
+
+/// Whether a catalog without keys will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeysNeeded {
+    /// It is being opened to make them.
+    No,
+    Unless(Openness),
+}
+
+/// Opens the catalog that the settings name, and makes it if there is nothing yet; with the lock on the folders
+/// of all parts.
+pub(crate) async fn open_catalog(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+    needed: KeysNeeded,
+) -> Result<(Arc<SqliteCatalog>, FolderLock), ServeError> {
     let LogUrl::File(log_dir) = settings.log.clone();
     let StoreUrl::File(store_dir) = settings.store.clone();
     let CatalogUrl::Sqlite(catalog_file) = settings.catalog.clone();
@@ -52,20 +78,42 @@ pub(super) async fn open(
     let folders = [settings.data_dir.as_path(), catalog_dir, log_dir.as_path(), store_dir.as_path()];
     let mut lock = FolderLock::take(folders)?;
     refuse_lost_catalog(&catalog_file, &log_dir, &store_dir)?;
+    if is_missing(&catalog_file) {
+        // Before anything is made.
+        refuse_keyless(settings, needed, false)?;
+    }
     lock.make_and_add([settings.data_dir.as_path(), catalog_dir])?;
 
     let options = SqliteOptions {
         living_meters_max: settings.meters_max as u64,
         meters_ever_max: settings.meters_ever_max as u64,
+        keys_max: settings.keys_max as u64,
+        keys_total_max: settings.keys_total_max as u64,
         ..SqliteOptions::default()
     };
     let opened = SqliteCatalog::open(&catalog_file, options, Arc::clone(clock), Arc::clone(entropy)).await;
     let catalog = Arc::new(opened.map_err(|error| cannot_open(&catalog_file, error))?);
-    let opened = open_beside(settings, clock, entropy, Arc::clone(&catalog), lock).await;
-    if opened.is_err() {
+    let checked = match catalog.key_table(None).await {
+        Ok(table) => refuse_keyless(settings, needed, table.is_some_and(|table| table.any)),
+        Err(error) => Err(error.into()),
+    };
+    if checked.is_err() {
         catalog.close().await;
     }
-    opened
+    checked.map(|()| (catalog, lock))
+}
+
+/// A server that others can reach does not come up open by mistake, and one that is told to be open does not
+/// come up with keys that somebody relies on.
+fn refuse_keyless(settings: &Settings, needed: KeysNeeded, any: bool) -> Result<(), ServeError> {
+    match needed {
+        KeysNeeded::Unless(Openness::Never) if !any => Err(ServeError::NoKeys {
+            address: settings.listen,
+            data_dir: settings.data_dir.display().to_string(),
+        }),
+        KeysNeeded::Unless(Openness::Everywhere) if any => Err(ServeError::OpenWithKeys),
+        _ => Ok(()),
+    }
 }
 
 /// What the catalog tells the place and the state of. It is looked at before anything of it is made or mended:

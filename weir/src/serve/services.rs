@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use tokio_util::sync::CancellationToken;
 use weir_aggregator::{
     AggregatorError, Maintenance, MaintenanceHandle, MaintenanceOptions, MaintenanceParts,
 };
+use weir_catalog::CatalogError;
 use weir_ingest::{IngestKeys, IngestOptions, IngestService};
 use weir_meter::environment::{Clock, Entropy};
 use weir_meter::event::EventLimits;
@@ -15,6 +17,8 @@ use weir_proto::{FILE_DESCRIPTOR_SET, PositionKey};
 use weir_query::{LogEnds, QueryOptions, QueryParts, QueryService};
 
 use super::ServeError;
+use super::access::{Access, Openness};
+use super::keys::{self, Keys};
 use super::listen::{FAREWELL, ListenerOptions};
 use super::parts::Parts;
 use crate::settings::Settings;
@@ -121,6 +125,36 @@ pub(super) fn query(
         log_ends,
     };
     Arc::new(QueryService::new(options, parts))
+}
+
+/// Who is let in; looks for changes of keys until the server stops.
+pub(super) async fn access(
+    settings: &Settings,
+    parts: &Parts,
+    clock: &Arc<dyn Clock>,
+    stop: &CancellationToken,
+) -> Result<Arc<Access>, CatalogError> {
+    let openness = Openness::of(settings);
+    let access = Arc::new(Access::open(Arc::clone(&parts.catalog), Arc::clone(clock), openness).await?);
+    if openness == Openness::Everywhere {
+        tracing::warn!("insecure_open: everybody who reaches this server is let in, with every right");
+    }
+    tokio::spawn(Arc::clone(&access).follow(stop.clone()));
+    Ok(access)
+}
+
+pub(super) fn keys(
+    access: &Arc<Access>,
+    parts: &Parts,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Router {
+    keys::routes(Keys {
+        access: Arc::clone(access),
+        catalog: Arc::clone(&parts.catalog),
+        clock: Arc::clone(clock),
+        entropy: Arc::clone(entropy),
+    })
 }
 
 /// The gRPC services: ingest, health and reflection.

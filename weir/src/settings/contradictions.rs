@@ -32,6 +32,11 @@ impl Settings {
         self.of_addresses().or_else(|| self.of_requests()).or_else(|| self.of_queries())
     }
 
+    /// Whether other machines can reach the API.
+    pub(crate) fn is_reachable(&self) -> bool {
+        !self.listen.ip().to_canonical().is_loopback()
+    }
+
     fn of_addresses(&self) -> Option<String> {
         let telemetry = self.telemetry_listen?;
         if !overlap(self.listen, telemetry) {

@@ -12,9 +12,9 @@ use super::{SPECS, Settings};
 /// Environment variables of settings begin so.
 const PREFIX: &str = "WEIR_";
 
-/// Those that begin so, are read, and are no settings: the file of settings, the server that commands talk to, and
-/// where tests have the server note what it does.
-const OTHER_VARIABLES: [&str; 3] = ["WEIR_CONFIG", "WEIR_URL", "WEIR_PHASE_FILE"];
+/// Those that begin so, are read, and are no settings: the file of settings, the server that commands talk to and
+/// their key, and where tests have the server note what it does.
+const OTHER_VARIABLES: [&str; 4] = ["WEIR_CONFIG", "WEIR_URL", "WEIR_KEY", "WEIR_PHASE_FILE"];
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +77,7 @@ impl Layer {
             let text = match value {
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(switch) if is_switch(&key) => switch.to_string(),
                 other => {
                     let reason = format!("is a {}, and must be a text or a whole number", other.type_str());
                     return Err(SettingsError::BadValue { place: format!("{key} in {shown}"), reason });
@@ -144,6 +145,11 @@ fn is_of_a_service(variable: &str, value: &str) -> bool {
 
 fn variable_of(name: &str) -> String {
     format!("{PREFIX}{}", name.to_ascii_uppercase())
+}
+
+/// Whether a setting is true or false, and nothing else.
+fn is_switch(name: &str) -> bool {
+    SPECS.iter().any(|spec| spec.name == name && spec.is_switch())
 }
 
 fn flag_of(name: &str) -> String {
@@ -253,7 +259,9 @@ impl clap::Args for SettingFlags {
                 variable_of(spec.name)
             );
             let flag = Arg::new(spec.name).long(flag_of(spec.name)).value_name(spec.placeholder).help(help);
-            command.arg(flag)
+            // Its name alone turns a switch on.
+            let switch = |flag: Arg| flag.num_args(0..=1).require_equals(true).default_missing_value("true");
+            command.arg(if spec.is_switch() { switch(flag) } else { flag })
         })
     }
 

@@ -33,7 +33,7 @@ fn defaults_are_as_documented() {
     assert_eq!(settings.catalog, CatalogUrl::Sqlite("./weir-data/catalog.db".into()));
     assert_eq!(settings.flush_interval, Duration::from_secs(300));
     assert_eq!(settings.flush_events, 262_144);
-    assert_eq!(settings.flush_bytes, 64 << 20);
+    assert_eq!(settings.flush_bytes, 256 << 20);
     assert_eq!(settings.body_bytes_max, 16 << 20);
     assert_eq!(settings.batch_events_max, 10_000);
     assert_eq!(settings.event_bytes_max, 900_000);

@@ -341,6 +341,16 @@ pub(super) mod kept_for {
     }
 }
 
+pub(super) mod switch {
+    pub(in crate::settings) fn parse(text: &str) -> Result<bool, String> {
+        text.parse().map_err(|_| "neither `true` nor `false`".to_owned())
+    }
+
+    pub(in crate::settings) fn show(value: &bool) -> toml::Value {
+        (*value).into()
+    }
+}
+
 pub(super) mod log_format {
     use super::LogFormat;
 
