@@ -160,8 +160,11 @@ async fn expect_kept(options: &Options, told: &Told, when: &str) {
     for name in &told.taken {
         assert_eq!(counted(name), Some("10"), "{when}: batch {name} was acknowledged");
     }
+    // Of these each event counts once or not at all: the end may come when one partition's part of a batch is durable
+    // and the other's is not.
     for name in told.refused.iter().chain(&told.unclear) {
-        assert!(matches!(counted(name), None | Some("10")), "{when}: batch {name}: {:?}", counted(name));
+        let most_ten = counted(name).is_none_or(|count| (1..=10).contains(&count.parse::<u32>().unwrap()));
+        assert!(most_ten, "{when}: batch {name}: {:?}", counted(name));
     }
     assert!(
         rows.iter().all(|row| row.value == "10"),

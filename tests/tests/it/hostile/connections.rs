@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use http::Request;
 use tokio::time::Instant;
-use weir_tests::http::{BATCH, SINGLE};
+use weir_tests::http::{Api, BATCH, SINGLE};
 
 use super::bodies::{empty_events, gzip};
 use super::rows::{good, good_proto, protos, with_data};
@@ -66,7 +66,7 @@ fn head(more: &str) -> String {
 
 /// Another client, on connections of its own, is served as if nothing were.
 async fn others_are_served(target: &Target, name: &str) {
-    let api = weir_tests::http::Api::new(&target.server.url);
+    let api = Api::new(&target.server.url);
     let before = target.stored().await;
     let begun = Instant::now();
     for n in 0..3 {
@@ -86,7 +86,7 @@ fn resident(target: &Target) -> u64 {
 }
 
 async fn metrics(target: &Target) -> String {
-    let telemetry = weir_tests::http::Api::new(target.server.telemetry.as_deref().unwrap());
+    let telemetry = Api::new(target.server.telemetry.as_deref().unwrap());
     telemetry.get("/metrics").await.expect(200).body
 }
 
@@ -300,17 +300,17 @@ async fn a_request_names_one_host() {
     others_are_served(&target, "after-hosts").await;
 }
 
-/// The connections that the server says are open, the one that asks included.
-async fn open_connections(target: &Target) -> u64 {
-    let metrics = metrics(target).await;
+/// The connections that the server says are open, the one that asks included: always the same one.
+async fn open_connections(telemetry: &Api) -> u64 {
+    let metrics = telemetry.get("/metrics").await.expect(200).body;
     let line = metrics.lines().find(|line| line.starts_with("weir_http_connections ")).unwrap();
     line.split_once(' ').unwrap().1.parse().unwrap()
 }
 
-async fn until_connected(target: &Target, wanted: u64) {
+async fn until_connected(telemetry: &Api, wanted: u64) {
     let begun = Instant::now();
     loop {
-        let open = open_connections(target).await;
+        let open = open_connections(telemetry).await;
         if open == wanted {
             return;
         }
@@ -327,13 +327,14 @@ async fn an_answer_that_nobody_reads_is_given_up() {
     let events: Vec<String> = (0..100).map(|n| with_data(&format!("large-{n}"), &data)).collect();
     target.api.ingest(&events).await;
     assert_eq!(target.stored().await, 100);
-    let calm = open_connections(&target).await;
+    let telemetry = Api::new(target.server.telemetry.as_deref().unwrap());
+    let calm = open_connections(&telemetry).await;
     // Sixteen megabytes of answers: more than the kernel keeps for both sides.
     let mut stream = connect(&target);
     let ask = "GET /api/v1/events?limit=100 HTTP/1.1\r\nhost: x\r\n\r\n";
     stream.write_all(ask.repeat(8).as_bytes()).unwrap();
-    until_connected(&target, calm + 1).await;
-    until_connected(&target, calm).await;
+    until_connected(&telemetry, calm + 1).await;
+    until_connected(&telemetry, calm).await;
     let metrics = metrics(&target).await;
     let counted = r#"weir_http_refused_total{limit="write_timeout"} 1"#;
     assert!(metrics.contains(counted), "{counted} is missing in {metrics}");
