@@ -161,8 +161,10 @@ pub async fn start(settings: Settings) -> Result<Running, ServeError> {
     outlive_file_limit();
     // Before anything is opened: the parts hold files, each run of the identity index one.
     let partitions = settings.partitions.unwrap_or_else(parts::cores);
-    let limits = descriptors::within(services::listener(&settings), partitions)?;
+    descriptors::refuse_too_few(partitions)?;
     let mut parts = parts::open(&settings, &clock, &entropy).await?;
+    // A folder that was there keeps its own number of them.
+    let limits = descriptors::within(services::listener(&settings), parts.epoch.partitions)?;
     let LogUrl::File(log_dir) = settings.log.clone();
     let refusals = Refusals::in_folder(log_dir);
     parts.log = Arc::new(Watched::new(parts.log, Arc::clone(&refusals)));

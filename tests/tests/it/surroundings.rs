@@ -66,6 +66,22 @@ async fn too_few_open_files_are_refused_before_anything_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_partitions_that_are_there_say_how_many_open_files_are_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    Options::new(&data, &["--partitions", "40"]).start().stop();
+    // Nothing says so but the folder.
+    let mut options = Options::new(&data, &["--flush-interval", "100ms"]);
+    options.wrapper = open_files("", 399);
+    let Err((_, log)) = options.try_start() else { panic!("it starts with 399 open files") };
+    assert!(log.contains("at least 400 with 40 partitions") && !log.contains("panicked"), "{log}");
+    options.wrapper = open_files("", 400);
+    let server = options.start();
+    count_some(&server).await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_of_open_files_is_raised_as_far_as_it_may_be() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = Options::new(&folder.path().join("data"), &FLAGS);

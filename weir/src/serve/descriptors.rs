@@ -15,6 +15,12 @@ const KEPT_PER_PARTITION: usize = 8;
 /// With fewer connections a server is of no use.
 const CONNECTIONS_MIN: usize = 16;
 
+/// Before anything is opened or made.
+pub(super) fn refuse_too_few(partitions: u32) -> Result<(), ServeError> {
+    let Some(descriptors) = raised().and_then(|most| usize::try_from(most).ok()) else { return Ok(()) };
+    connections(descriptors, partitions).map(|_| ())
+}
+
 /// Asks for as many as the process may have, and leaves at least half of them to files: a log that cannot begin
 /// a file because of connections would be a poor trade.
 pub(super) fn within(options: ListenerOptions, partitions: u32) -> Result<ListenerOptions, ServeError> {
