@@ -78,6 +78,14 @@ impl Api {
         Self { url: url.to_owned(), client }
     }
 
+    /// The same, with a key in every request.
+    pub fn with_key(&self, key: &str) -> Self {
+        let value = HeaderValue::from_str(&format!("Bearer {key}")).unwrap();
+        let headers = HeaderMap::from_iter([(reqwest::header::AUTHORIZATION, value)]);
+        let client = Client::builder().no_proxy().timeout(REQUEST_LIMIT).default_headers(headers);
+        Self { url: self.url.clone(), client: client.build().unwrap() }
+    }
+
     /// Sends a request; Err if no answer came.
     pub async fn try_send(
         &self,

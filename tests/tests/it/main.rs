@@ -10,6 +10,7 @@ mod folders;
 mod full_disk;
 mod hostile;
 mod kept_format;
+mod keys;
 mod memory;
 mod months;
 mod open_format;

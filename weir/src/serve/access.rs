@@ -239,7 +239,8 @@ impl Access {
         let needs = match found {
             Found::Needs(needs) => needs,
             Found::Methods(allowed) => {
-                return Err(Refusal::Method { method: request.method().to_string(), allowed });
+                let path = super::http::shortened(request.uri().path()).into_owned();
+                return Err(Refusal::Method { method: request.method().to_string(), path, allowed });
             }
             Found::Nobody => {
                 tracing::error!(

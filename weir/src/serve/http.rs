@@ -66,7 +66,7 @@ async fn not_found(request: Request) -> Response {
 }
 
 /// A path as an error shows it: what a client sent does not come back at any length.
-fn shortened(path: &str) -> std::borrow::Cow<'_, str> {
+pub(super) fn shortened(path: &str) -> std::borrow::Cow<'_, str> {
     match path.char_indices().nth(PATH_CHARS_SHOWN_MAX) {
         Some((end, _)) => format!("{}…", path.get(..end).unwrap_or_default()).into(),
         None => path.into(),

@@ -16,7 +16,7 @@ fn help(path: &[&str]) -> String {
 
 #[test]
 fn help_of_every_command() {
-    let paths: [&[&str]; 21] = [
+    let paths: [&[&str]; 26] = [
         &[],
         &["serve"],
         &["config"],
@@ -28,6 +28,11 @@ fn help_of_every_command() {
         &["meters", "update"],
         &["meters", "delete"],
         &["query"],
+        &["keys"],
+        &["keys", "create"],
+        &["keys", "list"],
+        &["keys", "roll"],
+        &["keys", "revoke"],
         &["segments"],
         &["check"],
         &["backup"],

@@ -24,7 +24,7 @@ pub(super) enum Refusal {
     /// Nobody may call it.
     Nobody,
     /// The path is there, but not with this method.
-    Method { method: String, allowed: String },
+    Method { method: String, path: String, allowed: String },
     /// The key has been used too much.
     TooMany { limit: &'static str, retry_after_seconds: u32 },
 }
@@ -75,7 +75,9 @@ impl Refusal {
                 needed.name()
             ),
             Self::Nobody => "no key opens this route".to_owned(),
-            Self::Method { method, allowed } => format!("{method} is not allowed here; there are {allowed}"),
+            Self::Method { method, path, .. } => {
+                format!("{method} is not allowed at {path}; the Allow header lists what is")
+            }
             Self::TooMany { limit, retry_after_seconds } => format!(
                 "the key's limit {limit} is used up, and nothing of this request was done; send it again in \
                  {retry_after_seconds} s"
