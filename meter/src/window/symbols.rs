@@ -6,36 +6,44 @@ use std::hash::{Hash, Hasher};
 use hashbrown::DefaultHashBuilder;
 use indexmap::{Equivalent, IndexSet};
 
-/// Lists of texts, each once, numbered in the order in which they came. A subject is a list of one.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Symbols(IndexSet<List, DefaultHashBuilder>);
+/// Different values, numbered in the order in which they came.
+#[derive(Clone, Debug)]
+pub(super) struct Symbols<T>(IndexSet<T, DefaultHashBuilder>);
 
+/// The group values of a window.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct List(Box<[Box<str>]>);
+pub(super) struct Groups(Box<[Box<str>]>);
 
-/// A list that is not kept (yet).
-struct ListRef<'a, S>(&'a [S]);
+/// Group values that are not kept (yet).
+pub(super) struct GroupsRef<'a, S>(pub(super) &'a [S]);
 
-impl Symbols {
-    pub(super) fn get(&self, number: usize) -> &[Box<str>] {
-        self.0.get_index(number).map_or(&[], |list| &list.0)
+impl<T> Default for Symbols<T> {
+    fn default() -> Self {
+        Self(IndexSet::default())
+    }
+}
+
+impl<T: Hash + Eq + Ord> Symbols<T> {
+    pub(super) fn get(&self, number: usize) -> Option<&T> {
+        self.0.get_index(number)
     }
 
-    pub(super) fn find<S: AsRef<str>>(&self, list: &[S]) -> Option<usize> {
-        self.0.get_index_of(&ListRef(list))
+    pub(super) fn find<Q: Hash + Equivalent<T> + ?Sized>(&self, value: &Q) -> Option<usize> {
+        self.0.get_index_of(value)
     }
 
-    /// The number of a list, which is kept if it is new.
-    pub(super) fn number<S: AsRef<str>>(&mut self, list: &[S]) -> usize {
-        self.find(list).unwrap_or_else(|| {
-            let own = list.iter().map(|text| text.as_ref().into()).collect();
-            self.0.insert_full(List(own)).0
-        })
+    /// The number of a value, which is kept if it is new.
+    pub(super) fn number<Q: Hash + Equivalent<T> + ?Sized>(
+        &mut self,
+        value: &Q,
+        own: impl FnOnce() -> T,
+    ) -> usize {
+        self.find(value).unwrap_or_else(|| self.0.insert_full(own()).0)
     }
 
-    /// For each number the place of its list among all lists in order.
+    /// For each number the place of its value among all values in order.
     pub(super) fn ranks(&self) -> Vec<usize> {
-        let mut order: Vec<(&List, usize)> = self.0.iter().zip(0..).collect();
+        let mut order: Vec<(&T, usize)> = self.0.iter().zip(0..).collect();
         order.sort_unstable();
         ranks(order.into_iter().map(|(_, number)| number))
     }
@@ -52,13 +60,25 @@ pub(super) fn ranks(order: impl ExactSizeIterator<Item = usize>) -> Vec<usize> {
     ranks
 }
 
-impl Hash for List {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        ListRef(&self.0).hash(state);
+impl Groups {
+    pub(super) fn texts(&self) -> &[Box<str>] {
+        &self.0
     }
 }
 
-impl<S: AsRef<str>> Hash for ListRef<'_, S> {
+impl Hash for Groups {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        GroupsRef(&self.0).hash(state);
+    }
+}
+
+impl<S: AsRef<str>> GroupsRef<'_, S> {
+    pub(super) fn to_groups(&self) -> Groups {
+        Groups(self.0.iter().map(|text| text.as_ref().into()).collect())
+    }
+}
+
+impl<S: AsRef<str>> Hash for GroupsRef<'_, S> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         for text in self.0 {
             text.as_ref().hash(state);
@@ -66,8 +86,8 @@ impl<S: AsRef<str>> Hash for ListRef<'_, S> {
     }
 }
 
-impl<S: AsRef<str>> Equivalent<List> for ListRef<'_, S> {
-    fn equivalent(&self, list: &List) -> bool {
-        self.0.len() == list.0.len() && self.0.iter().zip(&list.0).all(|(a, b)| *a.as_ref() == **b)
+impl<S: AsRef<str>> Equivalent<Groups> for GroupsRef<'_, S> {
+    fn equivalent(&self, groups: &Groups) -> bool {
+        self.0.len() == groups.0.len() && self.0.iter().zip(&groups.0).all(|(a, b)| *a.as_ref() == **b)
     }
 }

@@ -4,14 +4,14 @@
 use hashbrown::DefaultHashBuilder;
 use indexmap::IndexMap;
 
-use super::symbols::Symbols;
+use super::symbols::{Groups, GroupsRef, Symbols};
 use super::{WindowKeyRef, WindowState};
 
 /// Windows by their keys.
 #[derive(Clone, Debug, Default)]
 pub struct WindowTable {
-    subjects: Symbols,
-    groups: Symbols,
+    subjects: Symbols<Box<str>>,
+    groups: Symbols<Groups>,
     windows: IndexMap<Name, WindowState, DefaultHashBuilder>,
 }
 
@@ -50,8 +50,9 @@ impl WindowTable {
     }
 
     pub fn get<S: AsRef<str>>(&self, key: WindowKeyRef<'_, S>) -> Option<&WindowState> {
-        let subject = self.subjects.find(&[key.subject])?;
-        self.windows.get(&Name { subject, start_us: key.start_us, groups: self.groups.find(key.groups)? })
+        let subject = self.subjects.find(key.subject)?;
+        let groups = self.groups.find(&GroupsRef(key.groups))?;
+        self.windows.get(&Name { subject, start_us: key.start_us, groups })
     }
 
     /// The state of a window, made when it is not there.
@@ -61,8 +62,10 @@ impl WindowTable {
 
     /// The same, with where it lies.
     pub fn place<S: AsRef<str>>(&mut self, key: WindowKeyRef<'_, S>) -> (WindowPlace, &mut WindowState) {
-        let subject = self.subjects.number(&[key.subject]);
-        let name = Name { subject, start_us: key.start_us, groups: self.groups.number(key.groups) };
+        let subject = self.subjects.number(key.subject, || key.subject.into());
+        let groups = GroupsRef(key.groups);
+        let groups = self.groups.number(&groups, || groups.to_groups());
+        let name = Name { subject, start_us: key.start_us, groups };
         let entry = self.windows.entry(name);
         (WindowPlace(entry.index()), entry.or_default())
     }
@@ -89,9 +92,9 @@ impl WindowTable {
 
     fn key(&self, name: &Name) -> WindowKeyRef<'_> {
         WindowKeyRef {
-            subject: self.subjects.get(name.subject).first().map_or("", |subject| subject),
+            subject: self.subjects.get(name.subject).map_or("", |subject| subject),
             start_us: name.start_us,
-            groups: self.groups.get(name.groups),
+            groups: self.groups.get(name.groups).map_or(&[], Groups::texts),
         }
     }
 }

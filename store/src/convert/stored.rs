@@ -133,8 +133,7 @@ impl StoredWindows {
                 partition: self.latest_partition.value(row),
                 offset: self.latest_offset.value(row),
             };
-            let (time_us, record_time_us) =
-                (self.latest_time.value(row), self.latest_record_time.value(row));
+            let (time_us, record_time_us) = (self.latest_time.value(row), self.latest_record_time.value(row));
             Box::new(Values {
                 sum: decimal(&self.sum),
                 min: decimal(&self.min),

@@ -9,7 +9,7 @@ use arrow::datatypes::i256;
 use arrow::util::display::array_value_to_string;
 use proptest::prelude::*;
 use weir_meter::segment::{Coverage, Generations};
-use weir_meter::window::{FOLD_VERSION, LatestKey, WindowKey, Values, WindowKeyRef, WindowSet, WindowState};
+use weir_meter::window::{FOLD_VERSION, LatestKey, Values, WindowKey, WindowKeyRef, WindowSet, WindowState};
 use weir_meter::{Decimal, Generation, Namespace};
 
 use super::*;

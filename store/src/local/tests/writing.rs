@@ -5,8 +5,8 @@ use std::fs;
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{Decimal256Type, Int64Type};
 use proptest::prelude::*;
-use weir_meter::segment::Generations;
 use weir_meter::Coordinates;
+use weir_meter::segment::Generations;
 use weir_meter::window::{FOLD_VERSION, LatestKey, Values, WindowSet};
 
 use super::*;

@@ -2,6 +2,7 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use hashbrown::HashMap;
 use weir_meter::segment::SegmentKind;
 use weir_meter::window::MeterWindows;
 use weir_meter::{Coordinates, Generation, Namespace, OffsetRange, WriterId};
@@ -59,9 +60,8 @@ impl<'p> Contents<'p> {
     pub(super) fn of(piece: &'p FlushPiece, kind: SegmentKind) -> Result<Self, StoreError> {
         match kind {
             SegmentKind::Rows => {
-                let mut rows: Vec<&Row> = piece.rows.iter().flat_map(|step| step.iter()).collect();
-                rows.sort_unstable_by(|a, b| order_of(a).cmp(&order_of(b)));
-                Ok(Self::Rows(rows))
+                let rows: Vec<&Row> = piece.rows.iter().flat_map(|step| step.iter()).collect();
+                Ok(Self::Rows(in_order(rows)))
             }
             SegmentKind::Windows => windows(piece).map(Self::Windows),
             SegmentKind::Members => members(piece).map(Self::Members),
@@ -102,10 +102,31 @@ impl<'p> Contents<'p> {
     }
 }
 
-/// Bare rows come first in their namespace: they have no type.
-fn order_of(row: &Row) -> (&str, Option<(&str, &str, i64)>, Coordinates) {
-    let event = row.event.as_ref().map(|e| (&*e.event_type, &*e.subject, e.time_us));
-    (row.namespace.as_str(), event, row.at)
+/// By namespace, type, subject and time, then as they came. Bare rows come first in their namespace: they have
+/// no type. What many rows have in common is sorted once, and rows by its place among the others.
+fn in_order(rows: Vec<&Row>) -> Vec<&Row> {
+    let mut ranks: HashMap<Series<'_>, usize> = rows.iter().map(|row| (series(row), 0)).collect();
+    let mut order: Vec<Series<'_>> = ranks.keys().copied().collect();
+    order.sort_unstable();
+    for (rank, series) in order.into_iter().enumerate() {
+        ranks.insert(series, rank);
+    }
+    let mut keyed: Vec<_> = rows
+        .into_iter()
+        .map(|row| {
+            let rank = ranks.get(&series(row)).copied().unwrap_or_default();
+            (rank, row.event.as_ref().map(|event| event.time_us), row.at, row)
+        })
+        .collect();
+    keyed.sort_unstable_by_key(|(rank, time_us, at, _)| (*rank, *time_us, *at));
+    keyed.into_iter().map(|(.., row)| row).collect()
+}
+
+/// Namespace, and type and subject of an event.
+type Series<'a> = (&'a str, Option<(&'a str, &'a str)>);
+
+fn series(row: &Row) -> Series<'_> {
+    (row.namespace.as_str(), row.event.as_ref().map(|event| (&*event.event_type, &*event.subject)))
 }
 
 fn windows(piece: &FlushPiece) -> Result<Vec<WindowRow<'_>>, StoreError> {
