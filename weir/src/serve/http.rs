@@ -17,9 +17,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 use weir_meter::environment::Entropy;
 use weir_proto::Problem;
 
-use super::access::Access;
+use super::access::{Access, Caller};
 use super::metrics::{HTTP_REQUESTS, HTTP_SECONDS};
 
+/// What a query read at rest. Rows of several tenants lie in one file, so where there may be several it would tell
+/// whether another one has a subject, and how much: whoever needs a key is not told.
+const READ: &str = "weir-read";
 const REQUEST_ID: &str = "x-request-id";
 const REQUEST_ID_BYTES_MAX: usize = 128;
 const PATH_CHARS_SHOWN_MAX: usize = 200;
@@ -94,7 +97,12 @@ async fn let_in(State(access): State<Arc<Access>>, mut request: Request, next: N
         Ok(()) => {
             // Nothing behind this needs it, so nothing can tell it.
             request.headers_mut().remove(header::AUTHORIZATION);
-            next.run(request).await
+            let keyed = matches!(request.extensions().get(), Some(Caller::Key(_)));
+            let mut response = next.run(request).await;
+            if keyed {
+                response.headers_mut().remove(READ);
+            }
+            response
         }
         Err(refusal) => {
             let (parts, body) = request.into_parts();
