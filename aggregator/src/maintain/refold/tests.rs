@@ -290,8 +290,8 @@ proptest! {
             prop_assert!(last.as_ref() < hours.first(), "an hour of a subject is in one chunk");
             last = hours.last().cloned();
             // It is full only with its last hour.
-            let before = chunk_of.windows.windows.iter().filter(|(key, _)| Some(hour(key)) != last);
-            prop_assert!(before.count() * 400 < chunk);
+            let before = chunk_of.windows.windows.iter().filter(|(key, _)| Some(hour(*key)) != last);
+            prop_assert!(before.count() * 140 < chunk);
         }
         // One group less in the hour is too few.
         let done = run(vec![events], at_once, how, (bounds, widest - 1));
