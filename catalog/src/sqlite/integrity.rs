@@ -11,7 +11,7 @@ use weir_meter::{Meter, OffsetRange};
 use super::columns::{get, id, number};
 use super::connection::failed;
 use super::overlap::share;
-use super::{keys, meters, segments, snapshot};
+use super::{keys, meters, migrations, segments, snapshot};
 use crate::CatalogError;
 
 /// Sentences of one look; what is broken once is often broken a thousand times.
@@ -125,6 +125,9 @@ async fn readable_keys(
     connection: &mut SqliteConnection,
     problems: &mut Vec<String>,
 ) -> Result<(), CatalogError> {
+    if migrations::version(connection).await? < keys::SINCE_VERSION {
+        return Ok(());
+    }
     problems.extend(keys::all(connection).await.err().map(|error| error.to_string()));
     let rows = all(connection, "SELECT count(*) AS counters FROM api_key_changes").await?;
     for row in &rows {

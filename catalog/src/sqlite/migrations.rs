@@ -79,17 +79,29 @@ pub(super) async fn is_catalog(connection: &mut SqliteConnection, path: &str) ->
     Ok(false)
 }
 
-/// For those who only read: a catalog whose tables are of exactly the version that this code knows.
-pub(super) async fn check_newest(connection: &mut SqliteConnection, path: &str) -> Result<(), CatalogError> {
+/// The oldest version whose tables say the same as the newest ones, as far as those who only read ask: later ones
+/// have only added some.
+const OLDEST_READABLE: usize = 2;
+
+/// For those who only read: a catalog whose tables this code can read as they are. Returns their version.
+pub(super) async fn check_readable(
+    connection: &mut SqliteConnection,
+    path: &str,
+) -> Result<usize, CatalogError> {
     let version = check_usable(connection, path).await?;
-    if version < MIGRATIONS.len() {
+    if version < OLDEST_READABLE {
         return Err(CatalogError::Unusable(format!(
-            "{path} has tables of version {version} and this program reads {}; start the server once with \
-             `weir serve`, which brings them up to date",
+            "{path} has tables of version {version} and this program reads {OLDEST_READABLE} to {}; start the server \
+             once with `weir serve`, which brings them up to date",
             MIGRATIONS.len()
         )));
     }
-    Ok(())
+    Ok(version)
+}
+
+/// The version that the file notes of itself.
+pub(super) async fn version(connection: &mut SqliteConnection) -> Result<usize, CatalogError> {
+    Ok(applied(connection).await?.len())
 }
 
 /// A catalog of this version or an older one, which is returned.

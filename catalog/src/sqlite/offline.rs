@@ -32,7 +32,7 @@ impl SqliteCatalog {
         let shown = path.display().to_string();
         let installation = database
             .read(async |connection| {
-                migrations::check_newest(connection, &shown).await?;
+                migrations::check_readable(connection, &shown).await?;
                 database.check_tally(connection).await?;
                 installation::read(connection).await
             })
@@ -161,7 +161,7 @@ async fn copy_into(database: &Database, part: &Path) -> Result<(), CatalogError>
         Database::new(database.storage.clone(), part.to_owned(), database.options.clone(), Access::ReadOnly);
     let found: String = copy
         .read(async |connection| {
-            migrations::check_newest(connection, name).await?;
+            migrations::check_readable(connection, name).await?;
             scalar(connection, "PRAGMA quick_check(1)").await
         })
         .await?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use sqlx::Connection as _;
-use weir_catalog::sqlite::SqliteCatalog;
+use weir_catalog::sqlite::{SqliteCatalog, SqliteOptions};
 use weir_catalog::{
     Catalog, CatalogError, CommitOutcome, Grant, KeyQuery, KeysOf, MeterUpdate, NewKey, Roll, Swap, Wide,
 };
@@ -89,6 +89,13 @@ async fn a_file_of_each_version_is_read() {
         }
         let place = SqlitePlace::new();
         fs::write(place.path(), zstd::decode_all(&fs::read(kept(version)).unwrap()[..]).unwrap()).unwrap();
+        // To be looked into and copied before it is brought up to date, too.
+        let looked = SqliteCatalog::open_read_only(&place.path(), SqliteOptions::default()).await.unwrap();
+        assert_eq!(looked.integrity().await, Vec::<String>::new());
+        let every = KeyQuery { of: KeysOf::Everyone, ended: true, now_us: at(25), offset: 0, limit: 100 };
+        assert_eq!(looked.keys(&every).await.unwrap(), expected.keys(&every).await.unwrap());
+        looked.copy_to(&place.path().with_extension("copy")).await.unwrap();
+        looked.close().await;
         let found = place.try_open().await.unwrap();
         same(&found, &*expected).await;
         assert_eq!(found.integrity().await, Vec::<String>::new());
