@@ -113,12 +113,12 @@ async fn a_key_is_made_used_rolled_and_revoked() {
     let second = key_of(&post(&admin, &roll(&sender.id), "{}").await.expect(201));
     let event = weir_tests::plain::event("1", "s", 1_700_000_000, r#"{"value":1}"#);
     for key in [&sender, &second] {
-        api(&server, key).ingest(&[event.clone()]).await;
+        api(&server, key).ingest(std::slice::from_ref(&event)).await;
     }
     let again = post(&admin, &roll(&sender.id), "{}").await.expect_problem(409);
     assert!(again.contains(&second.id), "{again}");
     let third = key_of(&post(&admin, &roll(&second.id), r#"{"overlapSeconds":0}"#).await.expect(201));
-    api(&server, &third).ingest(&[event.clone()]).await;
+    api(&server, &third).ingest(std::slice::from_ref(&event)).await;
     let reply = post(&api(&server, &second), "/api/v1/events", &event).await;
     assert_eq!(reply.header("www-authenticate"), "Bearer");
     reply.expect_problem(401);

@@ -215,15 +215,14 @@ impl Access {
         Ok(())
     }
 
-    /// Lets a request in, and tells what follows whose it is; or the answer with which it is refused.
-    pub(super) fn admit(&self, request: &mut Request, is_grpc: bool) -> Result<(), Response> {
-        self.decide(request).map_err(|refusal| {
-            if let Refusal::TooMany { limit, .. } = refusal {
-                metrics::refused(limit);
-            }
-            tracing::debug!(?refusal, "a request was not let in");
-            refusal.into_response(is_grpc)
-        })
+    /// Tells what follows whose request it is; or answers it, if it is not let in.
+    pub(super) fn refuse(&self, request: &mut Request, is_grpc: bool) -> Option<Response> {
+        let refusal = self.decide(request).err()?;
+        if let Refusal::TooMany { limit, .. } = refusal {
+            metrics::refused(limit);
+        }
+        tracing::debug!(?refusal, "a request was not let in");
+        Some(refusal.into_response(is_grpc))
     }
 
     fn decide(&self, request: &mut Request) -> Result<(), Refusal> {

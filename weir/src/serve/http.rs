@@ -93,23 +93,19 @@ pub(super) async fn with_one_host(request: Request, next: Next) -> Response {
 /// Lets a request in, for the namespace of its credential and no other; no body and no other header may name one.
 async fn let_in(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
     let grpc = is_grpc(request.headers());
-    match access.admit(&mut request, grpc) {
-        Ok(()) => {
-            // Nothing behind this needs it, so nothing can tell it.
-            request.headers_mut().remove(header::AUTHORIZATION);
-            let keyed = matches!(request.extensions().get(), Some(Caller::Key(_)));
-            let mut response = next.run(request).await;
-            if keyed {
-                response.headers_mut().remove(READ);
-            }
-            response
-        }
-        Err(refusal) => {
-            let (parts, body) = request.into_parts();
-            weir_ingest::discard(parts.version, &parts.headers, body).await;
-            refusal
-        }
+    if let Some(refusal) = access.refuse(&mut request, grpc) {
+        let (parts, body) = request.into_parts();
+        weir_ingest::discard(parts.version, &parts.headers, body).await;
+        return refusal;
     }
+    // Nothing behind this needs it, so nothing can tell it.
+    request.headers_mut().remove(header::AUTHORIZATION);
+    let keyed = matches!(request.extensions().get(), Some(Caller::Key(_)));
+    let mut response = next.run(request).await;
+    if keyed {
+        response.headers_mut().remove(READ);
+    }
+    response
 }
 
 /// Runs around every request: under which id, and what a failure looks like.

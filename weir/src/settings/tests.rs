@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use clap::{Args as _, FromArgMatches as _};
+
 use super::*;
 
 fn file(text: &str) -> Result<Layer, SettingsError> {
@@ -247,6 +249,40 @@ async fn what_the_settings_let_in_suits_the_parts() {
         values.extend([("data_dir", data_dir.as_str()), ("listen", "127.0.0.1:0")]);
         let settings = Settings::resolve(&[flags(&values)]).unwrap();
         crate::serve::start(settings).await.unwrap().stop().await.unwrap();
+    }
+}
+
+#[test]
+fn a_switch_is_turned_on_by_its_name() {
+    let on = |layer: Layer| Settings::resolve(&[layer]).unwrap().insecure_open;
+    assert!(!on(flags(&[])) && on(flags(&[("insecure_open", "true")])));
+    assert!(on(file("insecure_open = true").unwrap()) && !on(file("insecure_open = \"false\"").unwrap()));
+    assert!(on(environment(&[("WEIR_INSECURE_OPEN", "true")])));
+    insta::assert_snapshot!(
+        complaint(&[environment(&[("WEIR_INSECURE_OPEN", "1")])]),
+        @"WEIR_INSECURE_OPEN=`1`: neither `true` nor `false`"
+    );
+    let command = |args: &[&str]| {
+        let matches = SettingFlags::augment_args(clap::Command::new("x")).get_matches_from(args);
+        SettingFlags::from_arg_matches(&matches).unwrap().layer
+    };
+    assert!(on(command(&["x", "--insecure-open"])) && on(command(&["x", "--insecure-open=true"])));
+    assert!(!on(command(&["x", "--insecure-open=false"])) && !on(command(&["x"])));
+}
+
+#[test]
+fn who_can_reach_the_server() {
+    for (listen, reachable) in [
+        ("127.0.0.1:1", false),
+        ("127.9.9.9:1", false),
+        ("[::1]:1", false),
+        ("[::ffff:127.0.0.1]:1", false),
+        ("0.0.0.0:1", true),
+        ("[::]:1", true),
+        ("192.168.0.1:1", true),
+    ] {
+        let settings = Settings::resolve(&[flags(&[("listen", listen)])]).unwrap();
+        assert_eq!(settings.is_reachable(), reachable, "{listen}");
     }
 }
 
