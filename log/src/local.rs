@@ -24,7 +24,6 @@ mod tests;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -36,7 +35,6 @@ use weir_meter::environment::Clock;
 
 use crate::record::{LoggedRecord, Record};
 use crate::{AppendError, Appended, Cause, Log, LogError, metrics};
-use error::failed;
 pub use frame::Compression;
 use header::FileHeader;
 pub use options::*;
@@ -81,14 +79,6 @@ impl LocalLog {
         // All of them before any is mended: a log that is refused stays as it is.
         let looked = (0..options.partitions).map(|number| look(&disk, &options, number, &epoch_folder));
         let looked = looked.collect::<Result<Vec<_>, _>>()?;
-        // One after the other: a folder may be there already and yet not be durable, if a crash came right
-        // after it was made.
-        match disk.create_folders(&options.dir) {
-            // What is above it is not ours: if that may not be opened, whoever made `dir` has seen to it.
-            Err(error) if error.kind() == ErrorKind::PermissionDenied && disk.is_folder(&options.dir) => {}
-            made => made.map_err(failed("cannot create the folder", &options.dir))?,
-        }
-        disk.create_folders(&epoch_folder).map_err(failed("cannot create the folder", &epoch_folder))?;
         let mut log = LocalLog {
             epoch: options.epoch,
             append_bytes_max: options.append_bytes_max,

@@ -28,6 +28,9 @@ struct World {
     random: ChaCha8Rng,
     sent: u64,
     faulty: bool,
+    /// The disk had a fault since the last start. It may have stopped the log until the next one, also a
+    /// little later: an append is answered when the first of its partitions has failed.
+    harmed: bool,
 }
 
 pub(crate) async fn run(seed: u64, skipped: Option<Kind>) -> Result<(), String> {
@@ -67,6 +70,7 @@ impl World {
             random,
             sent: 0,
             faulty: false,
+            harmed: false,
         }
     }
 
@@ -132,6 +136,7 @@ impl World {
             match task.await.map_err(|error| error.to_string())? {
                 Ok(appended) => self.ledger.acknowledge(request, &appended)?,
                 Err(AppendError::Unavailable { .. }) if self.dying() || self.faulty => {}
+                Err(AppendError::Unavailable { .. }) if self.harmed && log.unavailable().is_some() => {}
                 Err(error) => return Err(format!("an append to a good log: {error}")),
             }
         }
@@ -183,7 +188,7 @@ impl World {
 
     /// The disk is full, or fails to begin a file, for just one append.
     async fn hiccup(&mut self, log: &Arc<LocalLog>) -> Result<(), String> {
-        self.faulty = true;
+        (self.faulty, self.harmed) = (true, true);
         match self.random.random_range(0..3) {
             0 => self.fail(Operation::SyncFolder, 0, 1),
             1 => self.fail(Operation::Create, 0, 1),
@@ -197,7 +202,7 @@ impl World {
     /// The disk is full, or fails once or twice.
     fn spoil(&mut self) {
         use Operation::{Create, Remove, SetLen, SyncFile, SyncFolder, Write};
-        self.faulty = true;
+        (self.faulty, self.harmed) = (true, true);
         if self.random.random_bool(0.3) {
             return self.machine.disk.set_space(Some(self.random.random_range(0..900)));
         }
@@ -226,6 +231,7 @@ impl World {
 
     fn begin(&mut self, killed_after: Option<u64>) {
         self.heal();
+        self.harmed = false;
         self.watch.begin(killed_after);
     }
 
