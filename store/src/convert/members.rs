@@ -31,14 +31,7 @@ pub(crate) fn member_rows<'a>(
     window_size_s: u32,
     windows: &'a MeterWindows,
 ) -> impl Iterator<Item = MemberRow<'a>> {
-    windows.members().map(move |(key, member, holders)| MemberRow {
-        namespace,
-        generation,
-        window_size_s,
-        key,
-        member,
-        holders,
-    })
+    windows.members().map(row_of(namespace, generation, window_size_s))
 }
 
 /// The same in the order at rest.
@@ -48,14 +41,15 @@ pub(crate) fn member_rows_in_order<'a>(
     window_size_s: u32,
     windows: &'a MeterWindows,
 ) -> impl Iterator<Item = MemberRow<'a>> {
-    windows.members_in_order().map(move |(key, member, holders)| MemberRow {
-        namespace,
-        generation,
-        window_size_s,
-        key,
-        member,
-        holders,
-    })
+    windows.members_in_order().map(row_of(namespace, generation, window_size_s))
+}
+
+fn row_of<'a>(
+    namespace: &'a Namespace,
+    generation: Generation,
+    window_size_s: u32,
+) -> impl Fn((WindowKeyRef<'a>, u128, i64)) -> MemberRow<'a> {
+    move |(key, member, holders)| MemberRow { namespace, generation, window_size_s, key, member, holders }
 }
 
 /// The columns of `schema` (all of `schema::members`, or some) for `rows`, in their order.

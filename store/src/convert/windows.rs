@@ -30,13 +30,7 @@ pub(crate) fn window_rows<'a>(
     window_size_s: u32,
     windows: &'a MeterWindows,
 ) -> impl Iterator<Item = WindowRow<'a>> {
-    windows.windows.iter().map(move |(key, state)| WindowRow {
-        namespace,
-        generation,
-        window_size_s,
-        key,
-        state,
-    })
+    windows.windows.iter().map(row_of(namespace, generation, window_size_s))
 }
 
 /// The same in the order at rest.
@@ -46,13 +40,15 @@ pub(crate) fn window_rows_in_order<'a>(
     window_size_s: u32,
     windows: &'a MeterWindows,
 ) -> impl Iterator<Item = WindowRow<'a>> {
-    windows.windows.in_order().map(move |(key, state)| WindowRow {
-        namespace,
-        generation,
-        window_size_s,
-        key,
-        state,
-    })
+    windows.windows.in_order().map(row_of(namespace, generation, window_size_s))
+}
+
+fn row_of<'a>(
+    namespace: &'a Namespace,
+    generation: Generation,
+    window_size_s: u32,
+) -> impl Fn((WindowKeyRef<'a>, &'a WindowState)) -> WindowRow<'a> {
+    move |(key, state)| WindowRow { namespace, generation, window_size_s, key, state }
 }
 
 /// The columns of `schema` (all of `schema::windows`, or some) for `rows`, in their order.

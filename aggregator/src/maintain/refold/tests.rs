@@ -228,6 +228,10 @@ fn run(
     })
 }
 
+/// What a window of these meters is charged, but for its texts; and one that has no numbers.
+const WINDOW: usize = 316;
+const WINDOW_LEAST: usize = 140;
+
 const WIDE: Bounds =
     Bounds { chunk: usize::MAX, count: usize::MAX, hour_max: usize::MAX, held_max: usize::MAX };
 
@@ -291,7 +295,7 @@ proptest! {
             last = hours.last().cloned();
             // It is full only with its last hour.
             let before = chunk_of.windows.windows.iter().filter(|(key, _)| Some(hour(*key)) != last);
-            prop_assert!(before.count() * 140 < chunk);
+            prop_assert!(before.count() * WINDOW_LEAST < chunk);
         }
         // One group less in the hour is too few.
         let done = run(vec![events], at_once, how, (bounds, widest - 1));
@@ -307,7 +311,7 @@ fn one_hour(minutes: i64, groups: usize) -> Vec<Event> {
 #[test]
 fn a_wide_hour_is_noted_while_it_is_folded() {
     let how = (true, Aggregation::Sum);
-    let bounds = Bounds { chunk: 1, count: 20 * 400, ..WIDE };
+    let bounds = Bounds { chunk: 1, count: 20 * WINDOW, ..WIDE };
     // Another hour of the subject comes first and is handed on.
     let mut events = one_hour(1, 5_000);
     events.splice(0..0, [("s".to_owned(), -1, "x".to_owned(), 1)]);
@@ -330,7 +334,7 @@ fn a_wide_hour_is_noted_while_it_is_folded() {
 #[test]
 fn an_hour_that_takes_too_much_is_wide_however_few_its_groups() {
     let how = (true, Aggregation::Sum);
-    let bounds = Bounds { chunk: 1, count: 50 * 400, hour_max: 100 * 400, ..WIDE };
+    let bounds = Bounds { chunk: 1, count: 50 * WINDOW, hour_max: 100 * WINDOW, ..WIDE };
     let done = run(vec![one_hour(60, 3)], 10, how, (bounds, 1_000));
     assert_eq!(done.groups(), Some(3));
     assert!(done.batches_read <= 11, "{}", done.batches_read);
@@ -365,7 +369,7 @@ fn what_memory_does_not_hold_is_folded_in_smaller_parts() {
         .collect();
     let how = (false, Aggregation::Sum);
     for (windows_max, count, streamed) in [(200, 4, false), (100, 2, false), (70, 1, false)] {
-        let bounds = Bounds { hour_max: windows_max * 410, ..WIDE };
+        let bounds = Bounds { hour_max: windows_max * (WINDOW + 10), ..WIDE };
         let done = run(segments.clone(), 10, how, (bounds, 10));
         let (refold, ..) = done.folded.unwrap();
         assert_eq!((refold.rows.len(), refold.streamed), (count, streamed));
@@ -376,7 +380,7 @@ fn what_memory_does_not_hold_is_folded_in_smaller_parts() {
     }
     // One segment that is too large is streamed, hour by hour.
     let long = segments.concat();
-    let bounds = Bounds { chunk: 400, hour_max: 70 * 410, ..WIDE };
+    let bounds = Bounds { chunk: WINDOW, hour_max: 70 * (WINDOW + 10), ..WIDE };
     let done = run(vec![long.clone()], 10, how, (bounds, 10));
     assert!(done.folded.as_ref().unwrap().0.streamed);
     assert_eq!(done.chunks.len(), 4);
