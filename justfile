@@ -41,11 +41,12 @@ reference seeds="500":
 retention:
     WEIR_RETENTION_FILES=1 cargo test -p weir-tests --test it retention -- --nocapture
 
-# Load with faults for so many minutes, samples in target/soak.csv; ends with a verdict. Release build, this machine only
-soak minutes="60" share="70":
+# Load with faults for so many minutes, samples in target/soak.csv; ends with a verdict. Release build, this machine only.
+# Every million events takes about 105 MB of disk until the end; `events` bounds them, and lowers the rate for it
+soak minutes="60" share="70" events="230000000":
     cargo build --release --locked -p weir
     mkdir -p target
-    WEIR_BIN="${CARGO_TARGET_DIR:-$PWD/target}/release/weir" WEIR_SOAK_SECONDS=$(({{minutes}} * 60)) WEIR_SOAK_SHARE={{share}} \
+    WEIR_BIN="${CARGO_TARGET_DIR:-$PWD/target}/release/weir" WEIR_SOAK_SECONDS=$(({{minutes}} * 60)) WEIR_SOAK_SHARE={{share}} WEIR_SOAK_EVENTS_MAX={{events}} \
         WEIR_SOAK_CSV="$PWD/target/soak.csv" cargo test --release --locked -p weir-tests --test it soak -- --nocapture
 
 # The long form of the test with little memory

@@ -144,18 +144,29 @@ pub trait Catalog: Send + Sync + 'static {
     /// call per batch of records.
     async fn live_meters(&self) -> Result<(u64, Arc<Vec<Arc<Meter>>>), CatalogError>;
 
+    /// The API keys, which only a server's door asks for.
+    fn keys(&self) -> &dyn Keys;
+
+    /// Flushes and closes the database.
+    async fn close(&self);
+}
+
+/// The API keys of a catalog. None of this takes a revision: no number changes with it.
+#[async_trait]
+pub trait Keys: Send + Sync {
     /// Every key that was not revoked, and whether there is any key at all; None if no key has changed since
     /// the table with this number. Cheap: safe to call every second.
-    async fn key_table(&self, known: Option<u64>) -> Result<Option<KeyTable>, CatalogError>;
+    async fn table(&self, known: Option<u64>) -> Result<Option<KeyTable>, CatalogError>;
 
     /// Adds a key.
-    async fn create_key(&self, key: NewKey, now_us: i64) -> Result<ApiKey, CatalogError>;
+    async fn create(&self, key: NewKey, now_us: i64) -> Result<ApiKey, CatalogError>;
 
-    async fn keys(&self, query: &KeyQuery) -> Result<Vec<ApiKey>, CatalogError>;
+    /// Keys in order, a page of them.
+    async fn page(&self, query: &KeyQuery) -> Result<Vec<ApiKey>, CatalogError>;
 
     /// Makes a key with the grant, limits, name and length of life of an old one, and lets that one expire.
     /// None if there is no such key among these.
-    async fn roll_key(
+    async fn roll(
         &self,
         of: &KeysOf,
         id: &KeyId,
@@ -165,8 +176,5 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// Ends a key at once and for good. False if there is no such key among these; ending an ended one is
     /// true and changes nothing.
-    async fn revoke_key(&self, of: &KeysOf, id: &KeyId, now_us: i64) -> Result<bool, CatalogError>;
-
-    /// Flushes and closes the database.
-    async fn close(&self);
+    async fn revoke(&self, of: &KeysOf, id: &KeyId, now_us: i64) -> Result<bool, CatalogError>;
 }

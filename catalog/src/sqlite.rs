@@ -45,7 +45,7 @@ use self::snapshot::Known;
 use crate::metrics::{COMMIT_SECONDS, COMMITS, SWAP_SECONDS, SWAPS};
 use crate::{
     ApiKey, Catalog, CatalogError, Commit, CommitOutcome, EpochRow, Floor, Installation, KeyId, KeyQuery,
-    KeyTable, KeysOf, Listing, MeterDraft, MeterQuery, MeterUpdate, NewKey, OpenWriter, Roll, Swap,
+    KeyTable, Keys, KeysOf, Listing, MeterDraft, MeterQuery, MeterUpdate, NewKey, OpenWriter, Roll, Swap,
     SwapOutcome, Wide,
 };
 
@@ -327,20 +327,31 @@ impl Catalog for SqliteCatalog {
         Ok((snapshot.listing.revision, Arc::clone(&snapshot.meters)))
     }
 
-    async fn key_table(&self, known: Option<u64>) -> Result<Option<KeyTable>, CatalogError> {
+    fn keys(&self) -> &dyn Keys {
+        self
+    }
+
+    async fn close(&self) {
+        self.database.close().await;
+    }
+}
+
+#[async_trait]
+impl Keys for SqliteCatalog {
+    async fn table(&self, known: Option<u64>) -> Result<Option<KeyTable>, CatalogError> {
         self.database.read(async |connection| keys::table(connection, known).await).await
     }
 
-    async fn create_key(&self, key: NewKey, now_us: i64) -> Result<ApiKey, CatalogError> {
+    async fn create(&self, key: NewKey, now_us: i64) -> Result<ApiKey, CatalogError> {
         let database = Arc::clone(&self.database);
         uninterrupted(async move { keys::create(&database, key, now_us).await }).await
     }
 
-    async fn keys(&self, query: &KeyQuery) -> Result<Vec<ApiKey>, CatalogError> {
+    async fn page(&self, query: &KeyQuery) -> Result<Vec<ApiKey>, CatalogError> {
         self.database.read(async |connection| keys::page(connection, query).await).await
     }
 
-    async fn roll_key(
+    async fn roll(
         &self,
         of: &KeysOf,
         id: &KeyId,
@@ -351,12 +362,8 @@ impl Catalog for SqliteCatalog {
         uninterrupted(async move { keys::roll(&database, &of, &id, roll, now_us).await }).await
     }
 
-    async fn revoke_key(&self, of: &KeysOf, id: &KeyId, now_us: i64) -> Result<bool, CatalogError> {
+    async fn revoke(&self, of: &KeysOf, id: &KeyId, now_us: i64) -> Result<bool, CatalogError> {
         let (database, of, id) = (Arc::clone(&self.database), of.clone(), id.clone());
         uninterrupted(async move { keys::revoke(&database, &of, &id, now_us).await }).await
-    }
-
-    async fn close(&self) {
-        self.database.close().await;
     }
 }

@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use weir_catalog::{
-    ApiKey, Catalog, CatalogError, Commit, CommitOutcome, EpochRow, Floor, Installation, KeyId, KeyQuery,
-    KeyTable, KeysOf, Listing, MeterDraft, MeterQuery, MeterUpdate, NewKey, OpenWriter, Roll, Swap,
-    SwapOutcome, Wide,
+    Catalog, CatalogError, Commit, CommitOutcome, EpochRow, Floor, Installation, Keys, Listing, MeterDraft,
+    MeterQuery, MeterUpdate, OpenWriter, Swap, SwapOutcome, Wide,
 };
 use weir_meter::segment::{Coverage, NewSegment, Segment};
 use weir_meter::{Generation, Meter, MeterId, Namespace, SegmentId, WriterId};
@@ -235,30 +234,8 @@ impl Catalog for FaultyCatalog {
         self.real.listing().await
     }
 
-    async fn key_table(&self, known: Option<u64>) -> Result<Option<KeyTable>, CatalogError> {
-        self.real.key_table(known).await
-    }
-
-    async fn create_key(&self, key: NewKey, now_us: i64) -> Result<ApiKey, CatalogError> {
-        self.real.create_key(key, now_us).await
-    }
-
-    async fn keys(&self, query: &KeyQuery) -> Result<Vec<ApiKey>, CatalogError> {
-        self.real.keys(query).await
-    }
-
-    async fn roll_key(
-        &self,
-        of: &KeysOf,
-        id: &KeyId,
-        roll: Roll,
-        now_us: i64,
-    ) -> Result<Option<ApiKey>, CatalogError> {
-        self.real.roll_key(of, id, roll, now_us).await
-    }
-
-    async fn revoke_key(&self, of: &KeysOf, id: &KeyId, now_us: i64) -> Result<bool, CatalogError> {
-        self.real.revoke_key(of, id, now_us).await
+    fn keys(&self) -> &dyn Keys {
+        self.real.keys()
     }
 
     async fn kept_segments(&self) -> Result<Vec<SegmentId>, CatalogError> {

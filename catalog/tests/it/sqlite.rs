@@ -368,26 +368,26 @@ async fn keys_are_bounded_and_ended_ones_are_forgotten() {
         Err(CatalogError::Full { setting, detail }) => (setting, detail),
         other => panic!("{other:?}"),
     };
-    catalog.create_key(new_key(1, "ours"), at(1)).await.unwrap();
-    catalog.create_key(new_key(2, "ours"), at(2)).await.unwrap();
-    let (setting, detail) = full(catalog.create_key(new_key(3, "ours"), at(3)).await);
+    catalog.keys().create(new_key(1, "ours"), at(1)).await.unwrap();
+    catalog.keys().create(new_key(2, "ours"), at(2)).await.unwrap();
+    let (setting, detail) = full(catalog.keys().create(new_key(3, "ours"), at(3)).await);
     assert!(setting == "keys_max" && detail.contains("`ours` has 2 keys"), "{detail}");
     let overlapping = Roll { new_id: key_id(3), new_secret_hash: secret_hash(3), old_expires_us: at(60) };
-    let rolled = catalog.roll_key(&ours, &key_id(1), overlapping.clone(), at(3)).await;
+    let rolled = catalog.keys().roll(&ours, &key_id(1), overlapping.clone(), at(3)).await;
     assert_eq!(full(rolled.map(Option::unwrap)).0, "keys_max");
     let at_once = Roll { old_expires_us: at(3), ..overlapping };
-    catalog.roll_key(&ours, &key_id(1), at_once, at(3)).await.unwrap().unwrap();
+    catalog.keys().roll(&ours, &key_id(1), at_once, at(3)).await.unwrap().unwrap();
     for number in 4..9 {
-        catalog.revoke_key(&ours, &key_id(number - 1), at(i64::from(number))).await.unwrap();
-        catalog.create_key(new_key(number, "ours"), at(i64::from(number))).await.unwrap();
+        catalog.keys().revoke(&ours, &key_id(number - 1), at(i64::from(number))).await.unwrap();
+        catalog.keys().create(new_key(number, "ours"), at(i64::from(number))).await.unwrap();
     }
     let query = KeyQuery { of: ours, ended: true, now_us: at(20), offset: 0, limit: 100 };
-    let kept: Vec<KeyId> = catalog.keys(&query).await.unwrap().into_iter().map(|key| key.id).collect();
+    let kept: Vec<KeyId> = catalog.keys().page(&query).await.unwrap().into_iter().map(|key| key.id).collect();
     assert_eq!(kept, [8, 7, 6, 2].map(key_id), "the two usable ones and the two that ended last");
-    catalog.create_key(new_key(10, "theirs"), at(20)).await.unwrap();
-    catalog.create_key(new_key(11, "others"), at(20)).await.unwrap();
+    catalog.keys().create(new_key(10, "theirs"), at(20)).await.unwrap();
+    catalog.keys().create(new_key(11, "others"), at(20)).await.unwrap();
     let operator = NewKey { grant: Grant::Operator, ..new_key(12, "ours") };
-    let (setting, detail) = full(catalog.create_key(operator, at(20)).await);
+    let (setting, detail) = full(catalog.keys().create(operator, at(20)).await);
     assert!(setting == "keys_total_max" && detail.contains("6 keys"), "{detail}");
     assert_eq!(catalog.integrity().await, Vec::<String>::new());
 }
@@ -396,11 +396,11 @@ async fn keys_are_bounded_and_ended_ones_are_forgotten() {
 async fn a_key_that_cannot_be_read_is_a_problem() {
     let place = SqlitePlace::new();
     let catalog = place.try_open().await.unwrap();
-    catalog.create_key(new_key(1, "ours"), at(1)).await.unwrap();
+    catalog.keys().create(new_key(1, "ours"), at(1)).await.unwrap();
     catalog.close().await;
     place.execute("UPDATE api_keys SET scopes = 'ingest everything'").await;
     let catalog = place.try_open().await.unwrap();
-    assert!(matches!(catalog.key_table(None).await, Err(CatalogError::Unusable(_))));
+    assert!(matches!(catalog.keys().table(None).await, Err(CatalogError::Unusable(_))));
     let problems = catalog.integrity().await;
     assert!(problems.len() == 1 && problems[0].contains("`everything`"), "{problems:?}");
 }

@@ -57,7 +57,8 @@ fn make(data: &Path, name: &str, args: &[&str]) -> Key {
     Key::of(&done(&[&["keys", "create", name, "--data-dir", folder.as_str()], args].concat()))
 }
 
-const EVERYTHING: [&str; 6] = ["--scope", "ingest", "--scope", "query", "--scope", "admin"];
+/// Both ways to name several.
+const EVERYTHING: [&str; 4] = ["--scope", "ingest,query", "--scope", "admin"];
 
 /// A key with every scope.
 fn make_tenant(data: &Path, namespace: &str) -> Key {

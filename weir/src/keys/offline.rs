@@ -39,7 +39,7 @@ impl Folder {
         let new = key
             .draft(Some(&default), token.id().clone(), token.hash(), now_us)
             .map_err(|sentence| Failure::usage(sentence).advice("`weir keys create --help` has examples"))?;
-        let made = open.catalog.create_key(new, now_us).await;
+        let made = open.catalog.keys().create(new, now_us).await;
         open.close().await;
         Ok(KeyBody::revealing(&made.map_err(failure)?, token.reveal()))
     }
@@ -53,7 +53,7 @@ impl Folder {
             new_secret_hash: token.hash(),
             old_expires_us: how.old_expires_us(now_us),
         };
-        let rolled = open.catalog.roll_key(&KeysOf::Everyone, &id, roll, now_us).await;
+        let rolled = open.catalog.keys().roll(&KeysOf::Everyone, &id, roll, now_us).await;
         open.close().await;
         let made = rolled.map_err(failure)?.ok_or_else(|| no_key(&id))?;
         Ok(KeyBody::revealing(&made, token.reveal()))
@@ -62,7 +62,7 @@ impl Folder {
     pub(super) async fn revoke(&self, id: &str) -> Result<(), Failure> {
         let id = key_id(id)?;
         let open = self.existing().await?;
-        let revoked = open.catalog.revoke_key(&KeysOf::Everyone, &id, SystemClock.now_us()).await;
+        let revoked = open.catalog.keys().revoke(&KeysOf::Everyone, &id, SystemClock.now_us()).await;
         open.close().await;
         if revoked.map_err(failure)? { Ok(()) } else { Err(no_key(&id)) }
     }
@@ -79,7 +79,7 @@ impl Folder {
             offset: page.saturating_sub(1).saturating_mul(size) as u64,
             limit: size as u64,
         };
-        let listed = catalog.keys(&query).await;
+        let listed = catalog.keys().page(&query).await;
         catalog.close().await;
         Ok(listed.map_err(failure)?.iter().map(KeyBody::of).collect())
     }

@@ -106,7 +106,8 @@ impl Access {
         openness: Openness,
     ) -> Result<Self, CatalogError> {
         let read = catalog
-            .key_table(None)
+            .keys()
+            .table(None)
             .await?
             .ok_or_else(|| CatalogError::Unusable("the catalog has no table of keys".to_owned()))?;
         let table = Table::of(read, &Table::default(), clock.now_us());
@@ -168,7 +169,7 @@ impl Access {
                 "somebody has made the first key just now, and keys are asked for from here on; send one";
             return Err(CatalogError::Conflict(sentence.to_owned()));
         }
-        let made = self.catalog.create_key(key, now_us).await;
+        let made = self.catalog.keys().create(key, now_us).await;
         self.look_after_change().await;
         made
     }
@@ -181,7 +182,7 @@ impl Access {
         now_us: i64,
     ) -> Result<Option<ApiKey>, CatalogError> {
         let _changing = self.changing.lock().await;
-        let rolled = self.catalog.roll_key(of, id, roll, now_us).await;
+        let rolled = self.catalog.keys().roll(of, id, roll, now_us).await;
         self.look_after_change().await;
         rolled
     }
@@ -189,7 +190,7 @@ impl Access {
     /// Once this has returned, the key lets nobody in any more.
     pub(super) async fn revoke(&self, of: &KeysOf, id: &KeyId, now_us: i64) -> Result<bool, CatalogError> {
         let _changing = self.changing.lock().await;
-        let revoked = self.catalog.revoke_key(of, id, now_us).await;
+        let revoked = self.catalog.keys().revoke(of, id, now_us).await;
         if matches!(revoked, Ok(true)) {
             // Whether or not the table can be read anew.
             let before = self.table.load();
@@ -209,7 +210,7 @@ impl Access {
 
     async fn look(&self) -> Result<(), CatalogError> {
         let before = self.table.load();
-        if let Some(read) = self.catalog.key_table(Some(before.number)).await? {
+        if let Some(read) = self.catalog.keys().table(Some(before.number)).await? {
             self.table.store(Arc::new(Table::of(read, &before, self.clock.now_us())));
         }
         Ok(())

@@ -98,7 +98,7 @@ async fn list(
     let (of, _) = reach(&caller);
     let query = key_query(query.as_deref().unwrap_or_default(), of, keys.clock.now_us())
         .map_err(|sentence| Problem::invalid("invalid-parameter", sentence))?;
-    let found = keys.catalog.keys(&query).await.map_err(problem)?;
+    let found = keys.catalog.keys().page(&query).await.map_err(problem)?;
     Ok(Json(found.iter().map(KeyBody::of).collect()))
 }
 

@@ -93,7 +93,7 @@ pub(crate) async fn open_catalog(
     };
     let opened = SqliteCatalog::open(&catalog_file, options, Arc::clone(clock), Arc::clone(entropy)).await;
     let catalog = Arc::new(opened.map_err(|error| cannot_open(&catalog_file, error))?);
-    let checked = match catalog.key_table(None).await {
+    let checked = match catalog.keys().table(None).await {
         Ok(table) => refuse_keyless(settings, needed, table.is_some_and(|table| table.any)),
         Err(error) => Err(error.into()),
     };

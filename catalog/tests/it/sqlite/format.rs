@@ -54,13 +54,13 @@ async fn tell(catalog: &dyn Catalog) {
 /// Keys of every kind.
 async fn tell_of_keys(catalog: &dyn Catalog) {
     for number in 1..4 {
-        catalog.create_key(new_key(number, "default"), at(21)).await.unwrap();
+        catalog.keys().create(new_key(number, "default"), at(21)).await.unwrap();
     }
     let operator = NewKey { grant: Grant::Operator, expires_us: None, ..new_key(4, "default") };
-    catalog.create_key(operator, at(22)).await.unwrap();
+    catalog.keys().create(operator, at(22)).await.unwrap();
     let roll = Roll { new_id: key_id(5), new_secret_hash: secret_hash(5), old_expires_us: at(24) };
-    catalog.roll_key(&KeysOf::Everyone, &key_id(1), roll, at(23)).await.unwrap().unwrap();
-    assert!(catalog.revoke_key(&KeysOf::Everyone, &key_id(2), at(24)).await.unwrap());
+    catalog.keys().roll(&KeysOf::Everyone, &key_id(1), roll, at(23)).await.unwrap().unwrap();
+    assert!(catalog.keys().revoke(&KeysOf::Everyone, &key_id(2), at(24)).await.unwrap());
 }
 
 /// The version of the tables that this program writes.
@@ -93,7 +93,7 @@ async fn a_file_of_each_version_is_read() {
         let looked = SqliteCatalog::open_read_only(&place.path(), SqliteOptions::default()).await.unwrap();
         assert_eq!(looked.integrity().await, Vec::<String>::new());
         let every = KeyQuery { of: KeysOf::Everyone, ended: true, now_us: at(25), offset: 0, limit: 100 };
-        assert_eq!(looked.keys(&every).await.unwrap(), expected.keys(&every).await.unwrap());
+        assert_eq!(looked.keys().page(&every).await.unwrap(), expected.keys().page(&every).await.unwrap());
         looked.copy_to(&place.path().with_extension("copy")).await.unwrap();
         looked.close().await;
         let found = place.try_open().await.unwrap();
@@ -101,7 +101,7 @@ async fn a_file_of_each_version_is_read() {
         assert_eq!(found.integrity().await, Vec::<String>::new());
         let commit = flush(writer(1), 9, range(1, 10, 11));
         assert_eq!(found.commit(commit).await.unwrap(), CommitOutcome::Committed);
-        found.create_key(new_key(9, "default"), at(30)).await.unwrap();
+        found.keys().create(new_key(9, "default"), at(30)).await.unwrap();
     }
 }
 
@@ -120,9 +120,9 @@ async fn same(found: &SqliteCatalog, expected: &dyn Catalog) {
             assert_eq!(now, expected.meter_at(&default, name, revision).await.unwrap());
         }
     }
-    assert_eq!(found.key_table(None).await.unwrap(), expected.key_table(None).await.unwrap());
+    assert_eq!(found.keys().table(None).await.unwrap(), expected.keys().table(None).await.unwrap());
     let every = KeyQuery { of: KeysOf::Everyone, ended: true, now_us: at(25), offset: 0, limit: 100 };
-    assert_eq!(found.keys(&every).await.unwrap(), expected.keys(&every).await.unwrap());
+    assert_eq!(found.keys().page(&every).await.unwrap(), expected.keys().page(&every).await.unwrap());
 }
 
 /// Also when the newer program was killed: its journal is left to it.

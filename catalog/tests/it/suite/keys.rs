@@ -15,7 +15,7 @@ fn roll_to(number: u8, old_expires_us: i64) -> Roll {
 /// Ids of a list, in its order.
 async fn listed(catalog: &dyn Catalog, of: KeysOf, ended: bool, second: i64) -> Vec<String> {
     let query = KeyQuery { of, ended, now_us: at(second), offset: 0, limit: 100 };
-    catalog.keys(&query).await.unwrap().iter().map(|key| key.id.to_string()).collect()
+    catalog.keys().page(&query).await.unwrap().iter().map(|key| key.id.to_string()).collect()
 }
 
 fn ids(numbers: &[u8]) -> Vec<String> {
@@ -24,10 +24,10 @@ fn ids(numbers: &[u8]) -> Vec<String> {
 
 pub(crate) async fn keys_are_kept_as_they_were_made(place: &dyn Place) {
     let catalog = place.open().await;
-    let empty = catalog.key_table(None).await.unwrap().unwrap();
+    let empty = catalog.keys().table(None).await.unwrap().unwrap();
     assert_eq!((empty.number, empty.any, empty.keys), (0, false, Vec::new()));
     let asked = new_key(1, "ours");
-    let made = catalog.create_key(asked.clone(), at(1)).await.unwrap();
+    let made = catalog.keys().create(asked.clone(), at(1)).await.unwrap();
     let expected = ApiKey {
         id: asked.id,
         grant: asked.grant,
@@ -46,9 +46,9 @@ pub(crate) async fn keys_are_kept_as_they_were_made(place: &dyn Place) {
         expires_us: None,
         ..new_key(2, "ours")
     };
-    let operator = catalog.create_key(operator, at(2)).await.unwrap();
+    let operator = catalog.keys().create(operator, at(2)).await.unwrap();
     for catalog in [&catalog, &place.open().await] {
-        let table = catalog.key_table(None).await.unwrap().unwrap();
+        let table = catalog.keys().table(None).await.unwrap().unwrap();
         assert_eq!((table.number, table.any), (2, true));
         assert_eq!(table.keys, [expected.clone(), operator.clone()]);
     }
@@ -58,28 +58,29 @@ pub(crate) async fn keys_are_kept_as_they_were_made(place: &dyn Place) {
 
 pub(crate) async fn keys_of_namespaces_do_not_meet(place: &dyn Place) {
     let catalog = place.open().await;
-    catalog.create_key(new_key(1, "ours"), at(1)).await.unwrap();
-    catalog.create_key(new_key(2, "theirs"), at(2)).await.unwrap();
+    catalog.keys().create(new_key(1, "ours"), at(1)).await.unwrap();
+    catalog.keys().create(new_key(2, "theirs"), at(2)).await.unwrap();
     let operator = NewKey { grant: Grant::Operator, ..new_key(3, "ours") };
-    catalog.create_key(operator, at(3)).await.unwrap();
+    catalog.keys().create(operator, at(3)).await.unwrap();
     assert_eq!(listed(&*catalog, of("ours"), true, 4).await, ids(&[1]));
     assert_eq!(listed(&*catalog, of("theirs"), true, 4).await, ids(&[2]));
     assert_eq!(listed(&*catalog, KeysOf::Everyone, true, 4).await, ids(&[3, 2, 1]));
-    let before = catalog.key_table(None).await.unwrap();
+    let before = catalog.keys().table(None).await.unwrap();
     for number in [1, 3, 9] {
-        assert!(!catalog.revoke_key(&of("theirs"), &key_id(number), at(5)).await.unwrap());
+        assert!(!catalog.keys().revoke(&of("theirs"), &key_id(number), at(5)).await.unwrap());
         let roll = roll_to(8, at(6));
-        assert_eq!(catalog.roll_key(&of("theirs"), &key_id(number), roll, at(5)).await.unwrap(), None);
+        assert_eq!(catalog.keys().roll(&of("theirs"), &key_id(number), roll, at(5)).await.unwrap(), None);
     }
-    assert_eq!(catalog.key_table(None).await.unwrap(), before, "nothing has changed");
-    assert!(catalog.revoke_key(&KeysOf::Everyone, &key_id(1), at(6)).await.unwrap());
+    assert_eq!(catalog.keys().table(None).await.unwrap(), before, "nothing has changed");
+    assert!(catalog.keys().revoke(&KeysOf::Everyone, &key_id(1), at(6)).await.unwrap());
     assert_eq!(listed(&*catalog, of("ours"), false, 7).await, ids(&[]));
 }
 
 pub(crate) async fn a_rolled_key_ends_and_another_goes_on(place: &dyn Place) {
     let catalog = place.open().await;
-    let old = catalog.create_key(new_key(1, "ours"), at(0)).await.unwrap();
-    let new = catalog.roll_key(&of("ours"), &key_id(1), roll_to(2, at(60)), at(10)).await.unwrap().unwrap();
+    let old = catalog.keys().create(new_key(1, "ours"), at(0)).await.unwrap();
+    let new =
+        catalog.keys().roll(&of("ours"), &key_id(1), roll_to(2, at(60)), at(10)).await.unwrap().unwrap();
     let expected = ApiKey {
         id: key_id(2),
         secret_hash: secret_hash(2),
@@ -90,54 +91,61 @@ pub(crate) async fn a_rolled_key_ends_and_another_goes_on(place: &dyn Place) {
     assert_eq!(new, expected, "it lives as long as the old one did");
     let ended = ApiKey { expires_us: Some(at(60)), rolled_to: Some(key_id(2)), ..old };
     for catalog in [&catalog, &place.open().await] {
-        let keys = catalog.key_table(None).await.unwrap().unwrap().keys;
+        let keys = catalog.keys().table(None).await.unwrap().unwrap().keys;
         assert_eq!(keys, [ended.clone(), new.clone()]);
     }
     assert!(ended.is_usable(at(60) - 1) && !ended.is_usable(at(60)));
-    match catalog.roll_key(&of("ours"), &key_id(1), roll_to(3, at(60)), at(11)).await {
+    match catalog.keys().roll(&of("ours"), &key_id(1), roll_to(3, at(60)), at(11)).await {
         Err(CatalogError::Conflict(text)) => assert!(text.contains(key_id(2).as_str()), "{text}"),
         other => panic!("{other:?}"),
     }
     // One that would end sooner anyway still does.
-    let third = catalog.roll_key(&of("ours"), &key_id(2), roll_to(3, at(9_999)), at(20)).await.unwrap();
+    let third = catalog.keys().roll(&of("ours"), &key_id(2), roll_to(3, at(9_999)), at(20)).await.unwrap();
     assert_eq!(third.unwrap().expires_us, Some(at(1_020)));
-    let keys = catalog.key_table(None).await.unwrap().unwrap().keys;
+    let keys = catalog.keys().table(None).await.unwrap().unwrap().keys;
     assert_eq!(keys[1].expires_us, Some(at(1_010)));
     // An ended one is not rolled, and an id is not taken twice.
-    let late = catalog.roll_key(&of("ours"), &key_id(3), roll_to(4, at(9_999)), at(5_000)).await;
+    let late = catalog.keys().roll(&of("ours"), &key_id(3), roll_to(4, at(9_999)), at(5_000)).await;
     assert!(matches!(late, Err(CatalogError::Conflict(_))), "{late:?}");
-    let again = catalog.roll_key(&of("ours"), &key_id(3), roll_to(1, at(60)), at(21)).await;
+    let again = catalog.keys().roll(&of("ours"), &key_id(3), roll_to(1, at(60)), at(21)).await;
     assert!(matches!(again, Err(CatalogError::Conflict(_))), "{again:?}");
-    assert_eq!(catalog.key_table(None).await.unwrap().unwrap().number, 3, "what is refused changes nothing");
+    assert_eq!(
+        catalog.keys().table(None).await.unwrap().unwrap().number,
+        3,
+        "what is refused changes nothing"
+    );
 }
 
 pub(crate) async fn a_revoked_key_stays_revoked(place: &dyn Place) {
     let catalog = place.open().await;
-    catalog.create_key(new_key(1, "ours"), at(0)).await.unwrap();
-    assert!(catalog.revoke_key(&of("ours"), &key_id(1), at(5)).await.unwrap());
+    catalog.keys().create(new_key(1, "ours"), at(0)).await.unwrap();
+    assert!(catalog.keys().revoke(&of("ours"), &key_id(1), at(5)).await.unwrap());
     for catalog in [&catalog, &place.open().await] {
-        let table = catalog.key_table(None).await.unwrap().unwrap();
+        let table = catalog.keys().table(None).await.unwrap().unwrap();
         assert_eq!((table.any, table.keys), (true, Vec::new()), "there is one, and it lets nobody in");
-        assert!(catalog.revoke_key(&of("ours"), &key_id(1), at(6)).await.unwrap(), "revoking again is fine");
-        assert_eq!(catalog.key_table(Some(2)).await.unwrap(), None);
+        assert!(
+            catalog.keys().revoke(&of("ours"), &key_id(1), at(6)).await.unwrap(),
+            "revoking again is fine"
+        );
+        assert_eq!(catalog.keys().table(Some(2)).await.unwrap(), None);
         let query = KeyQuery { of: of("ours"), ended: true, now_us: at(7), offset: 0, limit: 9 };
-        assert_eq!(catalog.keys(&query).await.unwrap()[0].revoked_us, Some(at(5)));
+        assert_eq!(catalog.keys().page(&query).await.unwrap()[0].revoked_us, Some(at(5)));
     }
-    let roll = catalog.roll_key(&of("ours"), &key_id(1), roll_to(2, at(9)), at(8)).await;
+    let roll = catalog.keys().roll(&of("ours"), &key_id(1), roll_to(2, at(9)), at(8)).await;
     assert!(matches!(roll, Err(CatalogError::Conflict(_))), "{roll:?}");
 }
 
 pub(crate) async fn keys_are_listed_in_pages(place: &dyn Place) {
     let catalog = place.open().await;
     for number in 1..8 {
-        catalog.create_key(new_key(number, "ours"), at(i64::from(number / 2))).await.unwrap();
+        catalog.keys().create(new_key(number, "ours"), at(i64::from(number / 2))).await.unwrap();
     }
     let all = listed(&*catalog, of("ours"), false, 9).await;
     assert_eq!(all, ids(&[6, 7, 4, 5, 2, 3, 1]), "the newest first, then by id");
     let mut paged = Vec::new();
     for page in 0..4 {
         let query = KeyQuery { of: of("ours"), ended: false, now_us: at(9), offset: page * 2, limit: 2 };
-        paged.extend(catalog.keys(&query).await.unwrap().iter().map(|key| key.id.to_string()));
+        paged.extend(catalog.keys().page(&query).await.unwrap().iter().map(|key| key.id.to_string()));
     }
     assert_eq!(paged, all);
     assert_eq!(listed(&*catalog, of("ours"), false, 1_000).await, ids(&[]), "all have expired");
@@ -146,15 +154,15 @@ pub(crate) async fn keys_are_listed_in_pages(place: &dyn Place) {
 
 pub(crate) async fn a_table_is_read_again_only_after_a_change(place: &dyn Place) {
     let catalog = place.open().await;
-    let mut known = catalog.key_table(None).await.unwrap().unwrap().number;
-    assert_eq!(catalog.key_table(Some(known)).await.unwrap(), None);
+    let mut known = catalog.keys().table(None).await.unwrap().unwrap().number;
+    assert_eq!(catalog.keys().table(Some(known)).await.unwrap(), None);
     for number in 1..4 {
-        catalog.create_key(new_key(number, "ours"), at(1)).await.unwrap();
-        let table = catalog.key_table(Some(known)).await.unwrap().unwrap();
+        catalog.keys().create(new_key(number, "ours"), at(1)).await.unwrap();
+        let table = catalog.keys().table(Some(known)).await.unwrap().unwrap();
         assert_eq!((table.number, table.keys.len()), (known + 1, usize::from(number)));
         known = table.number;
         catalog.ensure_epoch("log", 3, 35 * 86_400, at(0)).await.unwrap();
-        assert_eq!(catalog.key_table(Some(known)).await.unwrap(), None);
+        assert_eq!(catalog.keys().table(Some(known)).await.unwrap(), None);
     }
 }
 
@@ -172,22 +180,22 @@ pub(crate) async fn wrong_keys_are_refused(place: &dyn Place) {
         NewKey { expires_us: Some(at(1)), ..good.clone() },
     ];
     for wrong in wrong {
-        let refused = catalog.create_key(wrong, at(1)).await;
+        let refused = catalog.keys().create(wrong, at(1)).await;
         assert!(matches!(refused, Err(CatalogError::Conflict(_))), "{refused:?}");
     }
-    assert!(!catalog.key_table(None).await.unwrap().unwrap().any);
-    catalog.create_key(good.clone(), at(1)).await.unwrap();
+    assert!(!catalog.keys().table(None).await.unwrap().unwrap().any);
+    catalog.keys().create(good.clone(), at(1)).await.unwrap();
     let again = NewKey { secret_hash: secret_hash(2), ..good };
-    assert!(matches!(catalog.create_key(again, at(1)).await, Err(CatalogError::Conflict(_))));
+    assert!(matches!(catalog.keys().create(again, at(1)).await, Err(CatalogError::Conflict(_))));
 }
 
 pub(crate) async fn keys_change_no_number(place: &dyn Place) {
     let catalog = place.open().await;
     let default = namespace("default");
     catalog.create_meter(&default, draft("tokens"), meter_id(1), at(0)).await.unwrap();
-    catalog.create_key(new_key(1, "default"), at(1)).await.unwrap();
-    catalog.roll_key(&KeysOf::Everyone, &key_id(1), roll_to(2, at(9)), at(2)).await.unwrap().unwrap();
-    catalog.revoke_key(&KeysOf::Everyone, &key_id(2), at(3)).await.unwrap();
+    catalog.keys().create(new_key(1, "default"), at(1)).await.unwrap();
+    catalog.keys().roll(&KeysOf::Everyone, &key_id(1), roll_to(2, at(9)), at(2)).await.unwrap().unwrap();
+    catalog.keys().revoke(&KeysOf::Everyone, &key_id(2), at(3)).await.unwrap();
     assert_eq!(catalog.listing().await.unwrap().revision, 1);
     assert_eq!(catalog.live_meters().await.unwrap().0, 1);
 }

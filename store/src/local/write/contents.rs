@@ -105,20 +105,24 @@ impl<'p> Contents<'p> {
 /// By namespace, type, subject and time, then as they came. Bare rows come first in their namespace: they have
 /// no type. What many rows have in common is sorted once, and rows by its place among the others.
 fn in_order(rows: Vec<&Row>) -> Vec<&Row> {
-    let mut ranks: HashMap<Series<'_>, usize> = rows.iter().map(|row| (series(row), 0)).collect();
-    let mut order: Vec<Series<'_>> = ranks.keys().copied().collect();
-    order.sort_unstable();
-    for (rank, series) in order.into_iter().enumerate() {
-        ranks.insert(series, rank);
-    }
+    let mut numbers: HashMap<Series<'_>, usize> = HashMap::new();
     let mut keyed: Vec<_> = rows
         .into_iter()
         .map(|row| {
-            let rank = ranks.get(&series(row)).copied().unwrap_or_default();
-            (rank, row.event.as_ref().map(|event| event.time_us), row.at, row)
+            let next = numbers.len();
+            let number = *numbers.entry(series(row)).or_insert(next);
+            (number, row.event.as_ref().map(|event| event.time_us), row.at, row)
         })
         .collect();
-    keyed.sort_unstable_by_key(|(rank, time_us, at, _)| (*rank, *time_us, *at));
+    let mut order: Vec<(Series<'_>, usize)> = numbers.into_iter().collect();
+    order.sort_unstable();
+    let mut ranks = vec![0; order.len()];
+    for (rank, (_, number)) in order.into_iter().enumerate() {
+        if let Some(place) = ranks.get_mut(number) {
+            *place = rank;
+        }
+    }
+    keyed.sort_unstable_by_key(|(number, time_us, at, _)| (ranks.get(*number), *time_us, *at));
     keyed.into_iter().map(|(.., row)| row).collect()
 }
 

@@ -123,8 +123,8 @@ pub struct CreateKeyArgs {
     /// Whose data it opens [default: that of the key that makes it; in a folder: default]
     #[arg(long, value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// What it may be used for; may be given several times
-    #[arg(long, value_name = "SCOPE", value_parser = ["ingest", "query", "admin"])]
+    /// What it may be used for: one, or several with commas between them
+    #[arg(long, value_name = "SCOPE", value_delimiter = ',', value_parser = ["ingest", "query", "admin"])]
     scope: Vec<String>,
     /// A key that manages the keys of every namespace, and does nothing else
     #[arg(long, conflicts_with_all = ["namespace", "scope"])]

@@ -298,12 +298,12 @@ async fn changes_of_another_process_are_seen() {
         limits: KeyLimits::default(),
         expires_us: None,
     };
-    other.create_key(key, 1).await.unwrap();
+    other.keys().create(key, 1).await.unwrap();
     let header = format!("Bearer {}", token.reveal());
     while edge.send(&header).await.body != "acme false" {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    other.revoke_key(&KeysOf::Everyone, token.id(), 2).await.unwrap();
+    other.keys().revoke(&KeysOf::Everyone, token.id(), 2).await.unwrap();
     while edge.send(&header).await.status != StatusCode::UNAUTHORIZED {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -325,7 +325,7 @@ async fn revoking_counts_even_if_the_keys_cannot_be_read_again() {
         .await
         .unwrap();
     edge.access.revoke(&KeysOf::Everyone, token.id(), 1).await.unwrap();
-    assert!(edge.catalog.key_table(None).await.is_err());
+    assert!(edge.catalog.keys().table(None).await.is_err());
     assert_eq!(edge.send(&header).await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(edge.send(&other).await.status, StatusCode::OK, "what was read last stays in force");
 }
